@@ -1,0 +1,133 @@
+// Package buf holds the bytes in custody: slabs that frames are read into, and
+// counted references to pieces of them. A slab never leaves the shard whose
+// Pool made it, so nothing here is locked.
+package buf
+
+// SlabSize is the size in bytes of a slab. A slab is filled from its start with
+// whole frames, so it needs room for several of the largest.
+const SlabSize = 256 << 10
+
+// slab is a piece of memory that many references share.
+type slab struct {
+	data []byte
+	refs int
+	pool *Pool
+}
+
+// Ref is a counted reference to bytes of a slab. The zero Ref refers to
+// nothing, and Release on it does nothing.
+type Ref struct {
+	slab     *slab
+	off, len uint32
+}
+
+// Len gives the number of bytes.
+func (r Ref) Len() int { return int(r.len) }
+
+// Bytes gives the bytes; they stay valid until the Ref is released.
+func (r Ref) Bytes() []byte {
+	if r.slab == nil {
+		return nil
+	}
+	return r.slab.data[r.off : r.off+r.len : r.off+r.len]
+}
+
+// Slice gives the bytes [from, to) of r. It does not count as a reference of
+// its own: it replaces r, or is retained.
+func (r Ref) Slice(from, to int) Ref {
+	if from < 0 || to < from || to > int(r.len) {
+		panic("BUG: buf: slice out of range")
+	}
+	return Ref{r.slab, r.off + uint32(from), uint32(to - from)}
+}
+
+// Retain counts one more reference and gives r back.
+func (r Ref) Retain() Ref {
+	if r.slab != nil {
+		r.slab.refs++
+	}
+	return r
+}
+
+// Release gives up the reference.
+func (r Ref) Release() {
+	s := r.slab
+	if s == nil {
+		return
+	}
+	s.refs--
+	switch {
+	case s.refs < 0:
+		panic("BUG: buf: released twice")
+	case s.refs == 0:
+		s.pool.put(s)
+	}
+}
+
+// Pool makes slabs and takes them back. The zero Pool is ready and has no
+// budget.
+type Pool struct {
+	Budget int // bytes of slabs that may be in use; 0: no limit
+
+	cur   *slab // being filled, never in free
+	at    int   // where in cur the last Room begins
+	fill  int   // bytes of cur that are kept, or were while it has references
+	free  []*slab
+	slabs int // slabs with references
+}
+
+// Room gives n bytes, at most SlabSize, to read a frame into. They are valid
+// until the next call of Room, but for what Keep has claimed.
+func (p *Pool) Room(n int) []byte {
+	if p.cur != nil && p.cur.refs == 0 {
+		p.fill = 0
+	}
+	if p.cur == nil || SlabSize-p.fill < n {
+		p.cur = p.take()
+		p.fill = 0
+	}
+	p.at = p.fill
+	return p.cur.data[p.at : p.at+n : p.at+n]
+}
+
+// Keep gives a reference to the bytes [from, to) of what Room gave last, so
+// that the next Room lies behind them. Several pieces of one Room may be kept.
+func (p *Pool) Keep(from, to int) Ref {
+	s := p.cur
+	if s.refs == 0 {
+		p.slabs++
+	}
+	s.refs++
+	// Frames do not share cache lines.
+	p.fill = min(max(p.fill, (p.at+to+63)&^63), SlabSize)
+	return Ref{s, uint32(p.at + from), uint32(to - from)}
+}
+
+// Copy gives a reference to a copy of b, at most SlabSize bytes.
+func (p *Pool) Copy(b []byte) Ref {
+	copy(p.Room(len(b)), b)
+	return p.Keep(0, len(b))
+}
+
+// InUse gives the bytes of slabs that hold at least one reference.
+func (p *Pool) InUse() int { return p.slabs * SlabSize }
+
+// Full reports whether the budget is used up. The pool still gives room then:
+// who takes bytes into custody asks first.
+func (p *Pool) Full() bool { return p.Budget > 0 && p.InUse() >= p.Budget }
+
+func (p *Pool) take() *slab {
+	if n := len(p.free); n > 0 {
+		s := p.free[n-1]
+		p.free = p.free[:n-1]
+		return s
+	}
+	return &slab{data: make([]byte, SlabSize), pool: p}
+}
+
+func (p *Pool) put(s *slab) {
+	p.slabs--
+	if s != p.cur {
+		p.free = append(p.free, s)
+	}
+}

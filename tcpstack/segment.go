@@ -1,0 +1,59 @@
+package tcpstack
+
+import (
+	"accd/tcpstack/buf"
+	"accd/tcpstack/wire"
+)
+
+// Segment is one TCP segment, or superpacket, as it came in. Its receiver takes
+// the payload reference.
+type Segment struct {
+	Seq, Ack wire.Seq
+	Flags    wire.Flags
+	Window   uint16 // as on the wire, unscaled
+	Urgent   uint16
+	ECN      uint8 // the two ECN bits of the IP header (RFC 3168, 5)
+	Options  wire.Options
+	Payload  buf.Ref
+	GSOSize  int // payload bytes per segment of a superpacket; 0: one segment
+}
+
+// Len gives the length in sequence space: payload, SYN and FIN (RFC 9293, 3.4).
+func (s *Segment) Len() int {
+	n := s.Payload.Len()
+	if s.Flags.Has(wire.SYN) {
+		n++
+	}
+	if s.Flags.Has(wire.FIN) {
+		n++
+	}
+	return n
+}
+
+// End gives the sequence number behind the segment.
+func (s *Segment) End() wire.Seq { return s.Seq.Add(s.Len()) }
+
+// Drop releases the payload of a segment that nobody took.
+func (s *Segment) Drop() {
+	s.Payload.Release()
+	s.Payload = buf.Ref{}
+}
+
+// Packet is one TCP packet to send. Payload borrows from a Stream: it is valid
+// until the next call into the Conn or the Stream. One Packet is reused.
+type Packet struct {
+	Seq, Ack wire.Seq
+	Flags    wire.Flags
+	Window   uint16 // as on the wire, scaled
+	Options  wire.Options
+	Payload  [][]byte
+	Len      int // bytes in Payload
+	GSOSize  int // payload bytes per segment when Len is larger; 0: one segment
+}
+
+// reset makes p empty and keeps the room of Payload.
+func (p *Packet) reset() {
+	p.Flags, p.Window, p.Len, p.GSOSize = 0, 0, 0, 0
+	p.Options.Set, p.Options.NSACK = 0, 0
+	p.Payload = p.Payload[:0]
+}

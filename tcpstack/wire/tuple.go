@@ -1,0 +1,52 @@
+package wire
+
+import (
+	"net/netip"
+	"strconv"
+)
+
+// Addr is an IP address in 16 bytes; IPv4 is IPv4-mapped (RFC 4291, 2.5.5.2).
+type Addr [16]byte
+
+// AddrOf makes an Addr of a netip.Addr.
+func AddrOf(a netip.Addr) Addr { return a.As16() }
+
+// Netip gives the address as the standard library has it, IPv4 unmapped.
+func (a Addr) Netip() netip.Addr { return netip.AddrFrom16(a).Unmap() }
+
+// Is4 reports whether a is an IPv4-mapped address.
+func (a Addr) Is4() bool {
+	return *(*[12]byte)(a[:12]) == [12]byte{10: 0xff, 11: 0xff}
+}
+
+// Tuple names one direction of a TCP connection. It holds no pointers, so it
+// can be a key in tables the garbage collector need not read.
+type Tuple struct {
+	Src, Dst         Addr
+	SrcPort, DstPort uint16
+}
+
+// TupleOf makes a Tuple of two endpoints.
+func TupleOf(src, dst netip.AddrPort) Tuple {
+	return Tuple{AddrOf(src.Addr()), AddrOf(dst.Addr()), src.Port(), dst.Port()}
+}
+
+// Reverse gives the tuple of the opposite direction.
+func (t Tuple) Reverse() Tuple {
+	return Tuple{Src: t.Dst, Dst: t.Src, SrcPort: t.DstPort, DstPort: t.SrcPort}
+}
+
+// Is4 reports whether the connection runs over IPv4.
+func (t Tuple) Is4() bool { return t.Src.Is4() }
+
+// String gives "10.0.0.1:4711 → 10.0.0.2:80".
+func (t Tuple) String() string {
+	return endpoint(t.Src, t.SrcPort) + " → " + endpoint(t.Dst, t.DstPort)
+}
+
+func endpoint(a Addr, port uint16) string {
+	if a.Is4() {
+		return a.Netip().String() + ":" + strconv.Itoa(int(port))
+	}
+	return "[" + a.Netip().String() + "]:" + strconv.Itoa(int(port))
+}

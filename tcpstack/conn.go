@@ -36,65 +36,208 @@ type Config struct {
 	MTU int
 	// MaxRate caps pacing, in bytes per second; 0: no cap.
 	MaxRate int64
-	// Buffer is the largest number of bytes the Conn keeps in its in Stream
-	// before it closes the window; 0: 4 MiB.
+	// Buffer is how many bytes beyond in.Base the window offers; 0: 4 MiB.
 	Buffer int
-	// MinRTO is the floor of the retransmission timeout; 0: 200 ms, Linux's
-	// value, where RFC 6298 (2.4) says one second.
+	// MinRTO is the floor of the variance term of the retransmission timeout;
+	// 0: 200 ms.
 	MinRTO time.Duration
 	// Retries is how many timeouts in a row without progress the Conn
 	// survives (RFC 9293, R2); 0: 15, as Linux.
 	Retries int
-	// Relay says that both ends of the Conn's stream belong to endpoints that
+	// MaxSegment caps the payload of one packet in bytes; 0: superpackets of
+	// up to 64 KiB. A device that cannot segment wants 1: one MSS.
+	MaxSegment int
+	// Relay says that both ends of the Conn's streams belong to endpoints that
 	// talk to each other, as in custody: timestamps are set by SetTimestamp,
 	// a FIN is sent only when everything before it is acknowledged, and a
-	// received FIN is acknowledged only after AckFIN. Nothing is answered on
-	// its own account but what RFC 5961 asks for.
+	// received FIN is acknowledged only after AckFIN. An RST is not acted on:
+	// see CheckReset.
 	Relay bool
 }
 
-// Snapshot is a Conn between two packets, with nothing held: what Resume needs
-// to go on. Plain old data.
-type Snapshot struct {
-	Tuple wire.Tuple // Src is the side this Conn plays
+// Ours.
+const (
+	defaultBuffer  = 4 << 20
+	defaultMTU     = 1500
+	defaultRetries = 15
+	maxPayload     = 65535 - 60 - 60 // of a superpacket, whatever its headers
+	minMSS         = 48              // Linux's tcp_min_snd_mss (CVE-2019-11479)
+	delackTime     = 40 * time.Millisecond
+	quickAcks      = 16                     // segments acknowledged at once in the beginning
+	challengeEvery = 500 * time.Millisecond // Linux's tcp_invalid_ratelimit (RFC 5961, 10)
+)
 
-	// Agreed in the handshake.
-	MSS        int   // the peer's MSS option in bytes, options not subtracted; 0: 536 or 1220
-	SndScale   uint8 // shift of windows the peer sends
-	RcvScale   uint8 // shift of windows sent to the peer
-	SACK       bool
-	Timestamps bool
-	SndClosed  bool // our FIN is acknowledged
-	RcvClosed  bool // the peer's FIN is acknowledged
+// Conn is one connection from ESTABLISHED on. See the package comment for the
+// order of calls.
+//
+// Inside, bytes are named by 64-bit offsets of the two Streams; 32-bit sequence
+// numbers appear only where a Segment comes in and a Packet goes out.
+type Conn struct {
+	cfg     *Config
+	in, out *Stream
+	snap    Snapshot // as resumed: what the handshake agreed on
+	err     error
+	control cc.Controller
 
-	// The sending half.
-	SndUna wire.Seq // oldest byte the peer has not acknowledged
-	SndNxt wire.Seq // next byte to send
-	SndWnd int      // bytes the peer offers from SndUna on
-	MaxWnd int      // largest window ever seen, bytes
+	// The sending half (conn_send.go).
+	sndSeq0   wire.Seq // the sequence number of out's offset 0
+	una, nxt  uint64   // SND.UNA and SND.NXT as offsets; our FIN counts one
+	edge      uint64   // the right edge the peer offers: una + SND.WND
+	maxWnd    int      // MAX.SND.WND (RFC 5961, 5.2)
+	wl1       wire.Seq // SND.WL1: of the segment that set the window last
+	mss       int      // payload bytes of a full segment, options subtracted
+	flight    int      // bytes in the network: sent, not delivered, not lost
+	lostBytes int      // marked lost and not sent again yet
+	lostFrom  uint64   // no packet before this offset is lost
+	sent      sentQueue
+	rtt       rttState
+	rate      rateState
+	pace      pacer
+	rack      rackState
+	rec       recovery
+	retx      retxTimer
+	sndClosed bool // our FIN is acknowledged
+	limited   bool // the congestion window held something back since the last ACK
+	blocked   bool // the pacer holds something back
 
-	// The receiving half.
-	RcvNxt  wire.Seq // next byte expected
-	RcvEdge wire.Seq // the largest right edge ever offered to the peer
+	// The receiving half (conn_recv.go).
+	rcvSeq0   wire.Seq // the sequence number of in's offset 0
+	acked     uint64   // largest acknowledgment sent or relayed, as an offset
+	rcvEdge   uint64   // the largest right edge offered or relayed
+	buffer    int      // bytes beyond in.Base that the window offers
+	ackLimit  int      // bytes beyond in.Base that are acknowledged; 0: all
+	reasm     reassembly
+	ack       ackState
+	hold      bool
+	rcvClosed bool   // the peer's FIN is acknowledged, or may be (AckFIN)
+	finAt     uint64 // offset of the peer's FIN, if haveFIN
+	haveFIN   bool
 
-	// Timestamps (RFC 7323), meaningful when Timestamps.
-	TSRecent    uint32    // of the peer
-	TSRecentAge mono.Time // when it was set
-	TSVal       uint32    // to send; Relay only
+	// Timestamps (RFC 7323).
+	tsRecent    uint32
+	tsRecentAge mono.Time
+	haveTS      bool   // tsRecent is set
+	tsVal       uint32 // Relay: what to send
+	haveTSVal   bool
 
-	// To start well.
-	SRTT, RTTVar, MinRTT time.Duration // 0: unknown
-	CC                   cc.Memory
+	relay       relayState
+	heard       mono.Time
+	progressed  mono.Time
+	challengeAt mono.Time // no challenge ACK before this
+	abort       abortState
+	resetSeq    wire.Seq  // of the RST that Abort sends
+	born        mono.Time // when Resume was called
+	stats       Stats
 }
+
+type abortState uint8
+
+const (
+	abortNo abortState = iota
+	abortPending
+	abortDone
+)
 
 // Stats are counts from the beginning of the Conn.
 type Stats struct {
-	Sent, Retransmitted                            uint64 // segments with payload
-	BytesSent, BytesRetransmitted                  uint64
-	BytesAcked                                     uint64 // by the peer
-	Received, BytesReceived                        uint64 // in order or not, without duplicates
-	Duplicates, OutOfOrder                         uint64 // segments
-	Timeouts, FastRecoveries, TailProbes, Spurious uint64
-	BadAck, BadSeq, BadPAWS                        uint64 // segments not believed
-	ChallengeAcks                                  uint64
+	Sent, Retransmitted           uint64 // segments with payload
+	BytesSent, BytesRetransmitted uint64
+	BytesAcked                    uint64 // by the peer
+	Received, BytesReceived       uint64 // in order or not, without duplicates
+	Duplicates, OutOfOrder        uint64 // segments
+	Timeouts, FastRecoveries      uint64
+	TailProbes, Spurious          uint64
+	BadAck, BadSeq, BadPAWS       uint64 // segments not believed
+	ChallengeAcks                 uint64
+	TooManyHoles                  uint64 // segments dropped
+}
+
+// seq and offset convert between the two names of a byte of the sending half;
+// rcvSeq and rcvOff of the receiving half.
+func (c *Conn) seq(off uint64) wire.Seq { return c.sndSeq0.Add(int(uint32(off))) }
+
+func (c *Conn) rcvSeq(off uint64) wire.Seq { return c.rcvSeq0.Add(int(uint32(off))) }
+
+// rcvNext gives RCV.NXT as an offset: behind the in-order bytes and, once it may
+// be acknowledged, the FIN.
+func (c *Conn) rcvNext() uint64 {
+	if c.haveFIN && c.finAt == c.in.end && c.rcvClosed {
+		return c.in.end + 1
+	}
+	return c.in.end
+}
+
+// Err gives why the Conn ended; nil while it lives or after FINs both ways.
+func (c *Conn) Err() error { return c.err }
+
+// TSRecent gives TS.Recent of the peer; ok is false while none is known.
+func (c *Conn) TSRecent() (val uint32, ok bool) { return c.tsRecent, c.haveTS }
+
+// SndUna gives the oldest byte the peer has not acknowledged.
+func (c *Conn) SndUna() wire.Seq { return c.seq(c.una) }
+
+// SndNxt gives the next byte to send for the first time.
+func (c *Conn) SndNxt() wire.Seq { return c.seq(c.nxt) }
+
+// SndEdge gives the right edge of the window the peer offers.
+func (c *Conn) SndEdge() wire.Seq { return c.seq(c.edge) }
+
+// RcvNxt gives the next byte expected, whether or not it may be acknowledged.
+func (c *Conn) RcvNxt() wire.Seq { return c.rcvSeq(c.rcvNext()) }
+
+// RcvAcked gives the largest acknowledgment number sent or relayed to the peer.
+func (c *Conn) RcvAcked() wire.Seq { return c.rcvSeq(c.acked) }
+
+// RcvEdge gives the largest right edge ever offered or relayed to the peer.
+func (c *Conn) RcvEdge() wire.Seq { return c.rcvSeq(c.rcvEdge) }
+
+// Reassembling gives the bytes that wait behind a hole, and since when the
+// oldest hole is there.
+func (c *Conn) Reassembling() (bytes int, since mono.Time) { return c.reasm.bytes, c.reasm.since }
+
+// FINReceived reports that the peer's FIN has come and everything before it.
+func (c *Conn) FINReceived() bool { return c.rcvClosed || c.haveFIN && c.finAt == c.in.end }
+
+// FINAcked reports that the peer has acknowledged our FIN.
+func (c *Conn) FINAcked() bool { return c.sndClosed }
+
+// Backoff gives the timeouts in a row without progress.
+func (c *Conn) Backoff() int { return c.rtt.backoff }
+
+// Heard gives when the last believable segment came.
+func (c *Conn) Heard() mono.Time { return c.heard }
+
+// Progressed gives when SndUna or SndEdge moved last.
+func (c *Conn) Progressed() mono.Time { return c.progressed }
+
+// RTT gives the smoothed and the smallest round trip, 0 if unknown.
+func (c *Conn) RTT() (smoothed, smallest time.Duration) { return c.rtt.srtt, c.rtt.min }
+
+// RTO gives the retransmission timeout without backoff.
+func (c *Conn) RTO() time.Duration { return c.rtt.base() }
+
+// DeliveryRate gives the recent delivery rate in bytes per second, 0 if unknown.
+func (c *Conn) DeliveryRate() int64 { return c.rate.recent }
+
+// MSS gives the payload bytes of a full segment.
+func (c *Conn) MSS() int { return c.mss }
+
+// Stats gives the counts.
+func (c *Conn) Stats() *Stats { return &c.stats }
+
+// State describes the congestion control's state for operators.
+func (c *Conn) State() string { return c.control.State() }
+
+// Congestion gives the congestion window in bytes, the bytes in flight and the
+// pacing rate in bytes per second (0: none).
+func (c *Conn) Congestion() (window, inFlight int, rate int64) {
+	return c.control.Window(), c.flight, c.pacingRate()
+}
+
+// Idle reports that nothing is held or owed: out is acknowledged, reassembly is
+// empty, no ACK, window update or probe is due. An unacknowledged FIN of a Relay
+// Conn does not count: its sender repeats it.
+func (c *Conn) Idle() bool {
+	return c.out.Len() == 0 && c.reasm.empty() && !c.relay.probe && !c.relay.claimed && !c.ack.owed &&
+		c.acked == c.rcvNext() && !c.updateDue()
 }

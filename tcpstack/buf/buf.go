@@ -93,6 +93,9 @@ func (p *Pool) Room(n int) []byte {
 // Keep gives a reference to the bytes [from, to) of what Room gave last, so
 // that the next Room lies behind them. Several pieces of one Room may be kept.
 func (p *Pool) Keep(from, to int) Ref {
+	if from == to {
+		return Ref{}
+	}
 	s := p.cur
 	if s.refs == 0 {
 		p.slabs++

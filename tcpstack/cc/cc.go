@@ -4,6 +4,7 @@
 package cc
 
 import (
+	"math"
 	"time"
 
 	"accd/tcpstack/mono"
@@ -17,18 +18,21 @@ import (
 // time; they do not change between calls.
 type Controller interface {
 	// Sent says that bytes leave now; inFlight is the bytes in flight before
-	// them, so 0 means a restart from idle. appLimited says that the sender
-	// has no more to send than this.
+	// them, so 0 outside recovery means a restart from idle.
 	Sent(now mono.Time, bytes, inFlight int)
 	// Acked says what one ACK taught, after loss detection.
 	Acked(now mono.Time, a *Ack)
 	// Congested reports a congestion signal, or takes one back.
 	Congested(now mono.Time, s Signal)
-	// Window is the congestion window in bytes, at least one MSS. During
+	// Window is the congestion window in bytes, at least one MSS. In fast
 	// recovery it is the window to leave recovery with (ssthresh for
-	// loss-based algorithms); PRR paces the way there.
+	// loss-based algorithms); PRR paces the way there. After a timeout, and
+	// for an algorithm with a Rate of its own, it is the window to obey now:
+	// such an algorithm governs its recovery itself, and PRR would only stop
+	// it from growing.
 	Window() int
-	// Rate is the pacing rate in bytes per second; 0: pace Window over SRTT.
+	// Rate is the pacing rate in bytes per second; 0: pace Window over SRTT,
+	// with the headroom that lets the window grow.
 	Rate() int64
 	// State describes the algorithm's state in a word or two for operators:
 	// "slow start", "probe bw: cruise".
@@ -41,10 +45,15 @@ type Controller interface {
 // it between two custodies. Zero fields are unknown.
 type Memory struct {
 	Window    int           // bytes
-	Ssthresh  int           // bytes; 0: never left slow start
+	Ssthresh  int           // bytes; 0: never left slow start or startup; NoLimit: left it, no limit found
 	Bandwidth int64         // bytes per second, largest recent delivery rate
 	MinRTT    time.Duration // smallest recent round trip
+	Age       time.Duration // how long ago it was taken; Memory itself gives 0
 }
+
+// NoLimit is the Ssthresh of a bbr that has filled the pipe once and never lost
+// too much. It fits in 32 bits.
+const NoLimit = math.MaxInt32
 
 // Ack is what one ACK taught. Byte counts are payload bytes.
 type Ack struct {
@@ -111,6 +120,7 @@ type Config struct {
 	MSS           int    // bytes of payload in a full segment; never 0
 	InitialWindow int    // segments; 0: 10 (RFC 6928)
 	Seed          uint64 // for randomised probing
+	NoSACK        bool   // the peer sends no SACK, so at most one loss a round trip is seen
 	Memory        Memory // of an earlier controller on this path
 	Params        Params
 }

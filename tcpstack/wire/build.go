@@ -75,17 +75,19 @@ func (h *Header) Put(b []byte) (n, l4 int) {
 // FinishChecksum completes the partial TCP checksum of head, whose TCP header
 // starts at l4, over the rest of head and the payload pieces of body.
 func FinishChecksum(head []byte, l4 int, body [][]byte) {
-	acc := Sum(head[l4:], 0)
+	acc := uint64(Fold(Sum(head[l4:], 0)))
 	odd := false
 	for _, p := range body {
-		if odd && len(p) > 0 {
-			// Byte-swap across the odd boundary (RFC 1071, 2.(B)).
-			acc += uint64(Fold(uint64(p[0])))
-			p = p[1:]
-			odd = false
+		if len(p) == 0 {
+			continue
 		}
-		s := Fold(Sum(p, 0))
-		acc += uint64(s)
+		if odd {
+			// The byte is the lower half of a word that the piece before began.
+			acc += uint64(p[0])
+			p = p[1:]
+		}
+		// Folded, the pieces cannot overflow the 64 bits.
+		acc += uint64(Fold(Sum(p, 0)))
 		odd = len(p)%2 == 1
 	}
 	binary.BigEndian.PutUint16(head[l4+16:], ^Fold(acc))

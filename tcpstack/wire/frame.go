@@ -343,10 +343,18 @@ func (v *View) patch(at int, word uint16) {
 	}
 }
 
-// ChecksumOK verifies the TCP checksum (RFC 9293, MUST-3).
+// ChecksumOK verifies the checksum of a TCP segment (RFC 9293, MUST-3) or of an
+// ICMP error (RFC 792; RFC 4443, 2.3). It does not know of Partial.
 func (v *View) ChecksumOK() bool {
-	src, dst := v.addrs(v.L3)
-	return Fold(Sum(v.Frame[v.L4:v.End], PseudoSum(src, dst, ProtoTCP, v.End-v.L4))) == 0xffff
+	body := v.Frame[v.L4:v.End]
+	var acc uint64
+	switch src, dst := v.addrs(v.L3); {
+	case v.Kind == KindTCP:
+		acc = PseudoSum(src, dst, ProtoTCP, len(body))
+	case v.Is6:
+		acc = PseudoSum(src, dst, ProtoICMPv6, len(body))
+	}
+	return Fold(Sum(body, acc)) == 0xffff
 }
 
 // update mends a checksum after one word changed from old to word (RFC 1624, 3).

@@ -44,8 +44,11 @@ type Queue interface {
 	// Send writes one frame: vh, head and the pieces of body, in order. It
 	// borrows all of them. vh is ignored where Caps has no Offload: then the
 	// frame must fit the MTU and its checksum be complete. A frame the
-	// kernel has no room for is dropped there and counted by the device.
+	// device does not accept is dropped and counted; an error means the
+	// device is gone.
 	Send(vh *wire.VirtioHeader, head []byte, body [][]byte) error
+	// Dropped gives the number of frames that Send dropped.
+	Dropped() uint64
 	Caps() Caps
 	// FD gives the descriptor to wait on, -1 if there is none.
 	FD() int

@@ -1,0 +1,7 @@
+package lab
+
+const (
+	directCubic = "direct-cubic"
+	directBBR   = "direct-bbr"
+	accdBBR     = "accd-bbr"
+)

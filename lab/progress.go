@@ -1,0 +1,67 @@
+package lab
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// progress shows how a run gets on: on a terminal as one line that is drawn
+// again and again, else as one line when the run is over.
+type progress struct {
+	w        io.Writer
+	terminal bool
+	limit    float64 // Mbit/s drawn as a full column
+	recent   []float64
+}
+
+func newProgress(w io.Writer, limit float64) *progress {
+	p := &progress{w: w, limit: limit}
+	if w == nil {
+		p.w = io.Discard
+	}
+	if f, ok := w.(*os.File); ok {
+		_, err := unix.IoctlGetTermios(int(f.Fd()), unix.TCGETS)
+		p.terminal = err == nil
+	}
+	return p
+}
+
+// shown is the number of samples that the line shows.
+const shown = 40
+
+var columns = []rune(" ▁▂▃▄▅▆▇█")
+
+// sample shows the newest sample, in Mbit/s, and how far the run is.
+func (p *progress) sample(name string, got, size int64, seconds, mbit float64) {
+	p.recent = append(p.recent, mbit)
+	p.recent = p.recent[max(0, len(p.recent)-shown):]
+	if !p.terminal {
+		return
+	}
+	var b strings.Builder
+	for _, v := range p.recent {
+		b.WriteRune(columns[min(len(columns)-1, int(v/p.limit*float64(len(columns)-1)+0.5))])
+	}
+	fmt.Fprintf(p.w, "\r%-12s %5.1f s  %5.1f of %d MiB  %5.1f Mbit/s  %s\x1b[K", name, seconds, float64(got)/(1<<20), size>>20, mbit, b.String())
+}
+
+// done ends the line of a run.
+func (p *progress) done(r *Run) {
+	p.recent = p.recent[:0]
+	if p.terminal {
+		fmt.Fprint(p.w, "\r\x1b[K")
+	}
+	fmt.Fprintf(p.w, "%-12s %5.1f s  %5.1f Mbit/s  SHA-256 %s\n", r.Name, r.Seconds, r.Mbit, okay(r.SHA256OK))
+}
+
+// say writes a line of its own.
+func (p *progress) say(format string, args ...any) {
+	if p.terminal {
+		fmt.Fprint(p.w, "\r\x1b[K")
+	}
+	fmt.Fprintf(p.w, format+"\n", args...)
+}

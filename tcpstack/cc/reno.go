@@ -1,0 +1,62 @@
+package cc
+
+import "accd/tcpstack/mono"
+
+// reno is the congestion control of RFC 5681, counting bytes (RFC 3465).
+type reno struct {
+	window
+	beta    float64
+	counted float64 // bytes acknowledged since the window last grew
+
+	undo struct{ cwnd, ssthresh float64 } // before the last reduction; cwnd 0: none
+}
+
+var renoParams = []Param{
+	{Name: "beta", Unit: "share of the flight kept after a loss", Default: 0.5, Min: 0.1, Max: 0.95},
+}
+
+func newReno(cfg *Config) Controller {
+	r := &reno{beta: cfg.Params.value(renoParams, "beta")}
+	r.init(cfg)
+	return r
+}
+
+// Sent implements Controller.
+func (r *reno) Sent(now mono.Time, bytes, inFlight int) { r.sent(now, bytes, inFlight) }
+
+// Acked implements Controller.
+func (r *reno) Acked(now mono.Time, a *Ack) {
+	if !r.acked(now, a) {
+		return
+	}
+	acked := float64(a.Acked)
+	if r.slowStart() {
+		acked = r.grow(acked)
+	}
+	// RFC 5681, 3.1 and RFC 3465, 2.1: one segment per window acknowledged.
+	r.counted += acked
+	if r.counted >= r.cwnd {
+		r.counted -= r.cwnd
+		r.cwnd += r.mss
+	}
+}
+
+// Congested implements Controller.
+func (r *reno) Congested(_ mono.Time, s Signal) {
+	if yes, repeated := r.reduces(&s); yes && repeated {
+		r.cwnd = r.mss
+	} else if yes {
+		r.undo.cwnd, r.undo.ssthresh = r.cwnd, r.ssthresh
+		// RFC 5681, eq. 4: of the flight, not of the window.
+		r.reduce(r.beta*min(float64(r.flight), r.cwnd), s.Kind)
+		r.counted = 0
+	}
+	if s.Kind == Spurious && r.undo.cwnd != 0 {
+		// RFC 4015, 3.2 step 9: as if nothing had happened.
+		r.cwnd, r.ssthresh = max(r.cwnd, r.undo.cwnd), r.undo.ssthresh
+		r.undo.cwnd = 0
+	}
+}
+
+// State implements Controller.
+func (r *reno) State() string { return r.state() }

@@ -1,0 +1,219 @@
+package tcpstack
+
+// What an ACK teaches the sender. Read RFC 9293 3.10.7.4 (fifth), RFC 8985 6.2
+// and RFC 2018 first.
+
+import (
+	"time"
+
+	"accd/tcpstack/cc"
+	"accd/tcpstack/mono"
+	"accd/tcpstack/wire"
+)
+
+// delivery is what one ACK newly told of packets in flight.
+type delivery struct {
+	bytes    int           // newly delivered
+	oldest   time.Duration // RTT of the packet sent first, once only; 0: none
+	latest   time.Duration // RTT of the packet sent last, once only; 0: none
+	original bool          // one that was sent once only before the RTO was delivered
+	dsack    bool
+}
+
+// receiveAck processes the acknowledging half of a believable segment; ack is
+// its acknowledgment number as an offset, una ≤ ack ≤ nxt for a new one.
+func (c *Conn) receiveAck(now mono.Time, s *Segment, ack uint64) {
+	a := cc.Ack{PriorInFlight: c.flight, CwndLimited: c.limited}
+	lostBefore := c.rate.lost
+	var d delivery
+	advanced := ack > c.una
+	if advanced {
+		c.cumulative(now, ack, &d)
+	}
+	if c.snap.SACK && s.Options.NSACK > 0 {
+		c.selective(now, s.Options.Blocks(), ack, &d)
+	}
+	moved := c.window(s, ack)
+	if advanced || moved {
+		c.progressed = now
+	}
+	if d.oldest > 0 {
+		c.rtt.sample(d.oldest)
+		c.rtt.observe(now, d.latest)
+	}
+	if advanced {
+		c.rtt.backoff = 0
+		c.limited = false
+	}
+	c.retx.probes = 0
+
+	if c.rec.frto && d.bytes > 0 {
+		// RFC 5682, 3.1 step 2 and 3: data from before the timeout arrives
+		// that nobody sent again.
+		if d.original && advanced {
+			c.undoEpisode(now)
+		}
+		c.rec.frto = false
+	}
+	var wait time.Duration
+	if c.snap.SACK {
+		wait = c.detect(now)
+	} else {
+		c.withoutSACK(now, s, advanced, moved, ack)
+	}
+	if c.rec.phase != open && c.una >= c.rec.point {
+		c.leave(now)
+	}
+	c.probeAcked(now, d.dsack)
+
+	a.Acked, a.Lost = d.bytes, int(max(0, c.rate.lost-lostBefore))
+	a.InFlight = c.pipe()
+	a.RTT, a.SRTT, a.MinRTT = d.latest, c.rtt.srtt, c.rtt.min
+	a.Recovery = c.rec.phase != open
+	c.rate.sample(now, c.rtt.min, &a)
+	if a.Acked > 0 || a.Lost > 0 {
+		c.control.Acked(now, &a)
+	}
+	if c.rec.phase == fast {
+		c.prr(d.bytes, advanced && a.Lost == 0)
+	}
+	if advanced || d.bytes > 0 || wait > 0 || c.sent.n == 0 {
+		// RFC 6298, 5.3: an ACK that brings nothing new restarts nothing.
+		c.arm(now, wait)
+	}
+}
+
+// cumulative takes the packets before ack out of flight.
+func (c *Conn) cumulative(now mono.Time, ack uint64, d *delivery) {
+	for c.sent.n > 0 {
+		r := c.sent.at(0)
+		if r.end > ack {
+			if r.off >= ack {
+				break
+			}
+			c.sent.split(0, ack)
+			continue
+		}
+		c.delivered(now, r, d)
+		c.sent.pop()
+	}
+	c.stats.BytesAcked += ack - c.una
+	c.una = ack
+	c.lostFrom = max(c.lostFrom, ack)
+	c.out.Discard(min(ack, c.out.end))
+	if c.out.closed && ack > c.out.end {
+		c.sndClosed = true
+	}
+}
+
+// selective takes SACKed packets out of flight (RFC 2018) and notices DSACKs
+// (RFC 2883, 4).
+func (c *Conn) selective(now mono.Time, blocks []wire.Block, ack uint64, d *delivery) {
+	for i, b := range blocks {
+		off, end := c.offset(b.Left), c.offset(b.Right)
+		if end <= off {
+			continue
+		}
+		if i == 0 && c.isDSACK(blocks, off, end, ack) {
+			d.dsack = true
+			c.duplicate(now, off, int(end-off))
+			continue
+		}
+		if off < c.una || end > c.nxt {
+			continue
+		}
+		for j := c.sent.find(off); j < c.sent.n; j++ {
+			r := c.sent.at(j)
+			if r.off >= end {
+				break
+			}
+			if r.fate == sacked {
+				continue
+			}
+			if r.off < off {
+				c.sent.split(j, off)
+				continue
+			}
+			if r.end > end {
+				c.sent.split(j, end)
+				r = c.sent.at(j)
+			}
+			c.delivered(now, r, d)
+			r.fate = sacked
+		}
+	}
+}
+
+// isDSACK reports whether the first block [off, end) tells of a duplicate.
+func (c *Conn) isDSACK(blocks []wire.Block, off, end, ack uint64) bool {
+	if end <= ack {
+		// What is far behind is noise, not news.
+		return ack-off <= uint64(max(c.maxWnd, 1<<20))
+	}
+	return len(blocks) > 1 && c.offset(blocks[1].Left) <= off && end <= c.offset(blocks[1].Right)
+}
+
+// delivered books a packet that the peer now has.
+func (c *Conn) delivered(now mono.Time, r *sent, d *delivery) {
+	switch r.fate {
+	case sacked:
+		return
+	case flying:
+		c.flight -= r.len()
+	case lost:
+		c.lostBytes -= r.len()
+	}
+	d.bytes += r.len()
+	c.rate.got(now, r, r.len())
+	c.rack.delivered(now, r, c.rtt.min)
+	if !r.again {
+		// Karn's rule (RFC 6298, 3).
+		rtt := now.Sub(r.at)
+		d.oldest = max(d.oldest, rtt)
+		if d.latest == 0 || rtt < d.latest {
+			d.latest = rtt
+		}
+		if r.off < c.rec.point {
+			d.original = true
+		}
+	}
+}
+
+// window takes the peer's window from s (RFC 9293, 3.10.7.4: SND.WL1 and
+// SND.WL2) and reports whether its right edge moved on.
+func (c *Conn) window(s *Segment, ack uint64) bool {
+	if ack < c.una || s.Seq.Less(c.wl1) {
+		return false
+	}
+	wnd := int(s.Window) << c.snap.SndScale
+	edge := ack + uint64(wnd)
+	if s.Seq == c.wl1 && ack == c.una && edge < c.edge && edge+uint64(c.mss) > c.edge {
+		// Not a shrunk window, only the rounding of its scale.
+		edge = c.edge
+	}
+	c.wl1 = s.Seq
+	c.maxWnd = max(c.maxWnd, wnd)
+	moved := edge > c.edge
+	c.edge = edge
+	return moved
+}
+
+// withoutSACK is loss detection by duplicate ACKs (RFC 5681, 2; RFC 6582).
+func (c *Conn) withoutSACK(now mono.Time, s *Segment, advanced, moved bool, ack uint64) {
+	if advanced {
+		if c.rec.phase == fast && c.una < c.rec.point {
+			// RFC 6582, 3.2 step 3: a partial ACK shows the next hole.
+			c.rec.dupAcks = max(0, c.rec.dupAcks-1)
+			c.headLost(now)
+			return
+		}
+		c.rec.dupAcks = 0
+		return
+	}
+	if ack == c.una && !moved && s.Payload.Len() == 0 && !s.Flags.Has(wire.FIN) && c.flight > 0 {
+		c.dupAck(now)
+	}
+}
+
+// offset converts a sequence number near SND.UNA to an offset.
+func (c *Conn) offset(n wire.Seq) uint64 { return uint64(int64(c.una) + int64(n.Sub(c.seq(c.una)))) }

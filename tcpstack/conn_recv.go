@@ -1,0 +1,275 @@
+package tcpstack
+
+// The arrival of a segment, in the order of RFC 9293, 3.10.7.4, which is to be
+// read first, with RFC 5961 and RFC 7323, 5.
+
+import (
+	"time"
+
+	"accd/tcpstack/buf"
+	"accd/tcpstack/mono"
+	"accd/tcpstack/wire"
+)
+
+// pawsIdle is how long TS.Recent stays valid (RFC 7323, 5.5).
+const pawsIdle = 24 * 24 * time.Hour
+
+// Receive takes one segment and its payload. It never sends.
+func (c *Conn) Receive(now mono.Time, s *Segment) {
+	if c.abort == abortDone {
+		c.resetAgain(s)
+	}
+	if c.err != nil || !c.arrive(now, s) {
+		s.Drop()
+		return
+	}
+	c.heard = now
+	c.noteTimestamp(now, s)
+	ack := c.offset(s.Ack)
+	switch {
+	case ack <= c.nxt:
+		c.relay.heard(ack < c.una)
+	case c.relay.draining:
+		ack = c.nxt // what lies beyond went past us
+	default:
+		c.ahead(s.Ack)
+		ack = c.una
+	}
+	c.receiveAck(now, s, max(ack, c.una))
+	if c.relay.draining {
+		s.Drop()
+		return
+	}
+	end := s.End()
+	c.receiveData(now, s)
+	if s.Flags.Has(wire.FIN) {
+		c.receiveFIN(end.Add(-1))
+	}
+	c.closeIn()
+}
+
+// arrive runs the tests before any effect, and counts and answers what fails
+// them.
+func (c *Conn) arrive(now mono.Time, s *Segment) bool {
+	// First, and RFC 7323, 5.3 R1.
+	if c.paws(now, s) {
+		c.stats.BadPAWS++
+		c.answer(now, s)
+		return false
+	}
+	if !c.inWindow(s) {
+		c.stats.BadSeq++
+		if !s.Flags.Has(wire.RST) {
+			c.duplicateData(s)
+			c.answer(now, s)
+		}
+		return false
+	}
+	// Second.
+	if s.Flags.Has(wire.RST) {
+		if !c.cfg.Relay && c.CheckReset(now, s) == ResetAccept {
+			c.err = ErrReset
+		}
+		return false
+	}
+	// Fourth: RFC 5961, 4.2.
+	if s.Flags.Has(wire.SYN) {
+		c.challenge(now)
+		return false
+	}
+	// Fifth: RFC 5961, 5.2.
+	if !s.Flags.Has(wire.ACK) {
+		return false
+	}
+	if !c.ackAcceptable(s) {
+		c.stats.BadAck++
+		c.challenge(now)
+		return false
+	}
+	return true
+}
+
+// Believable reports whether a segment passes the tests that come before any
+// effect: RFC 9293 3.10.7.4 first, fifth; RFC 7323 5.3 (PAWS); RFC 5961 5.2.
+// An acknowledgment of something never sent does not make it unbelievable to a
+// Relay Conn: see Ahead.
+func (c *Conn) Believable(now mono.Time, s *Segment) bool {
+	return !c.paws(now, s) && c.inWindow(s) && s.Flags.Has(wire.ACK) && c.ackAcceptable(s)
+}
+
+// paws reports that a segment is an old duplicate by its timestamp.
+func (c *Conn) paws(now mono.Time, s *Segment) bool {
+	return s.Options.Has(wire.HasTS) && c.haveTS && !s.Flags.Has(wire.RST) &&
+		int32(s.Options.TSVal-c.tsRecent) < 0 && now.Sub(c.tsRecentAge) < pawsIdle
+}
+
+// inWindow is the sequence number test. As in Linux a segment may end exactly
+// at what was acknowledged, so that a duplicate is noticed, and begin anywhere
+// up to the edge.
+func (c *Conn) inWindow(s *Segment) bool {
+	return !s.End().Less(c.rcvSeq(c.acked)) && s.Seq.LessEq(c.rcvSeq(max(c.rcvEdge, c.rcvNext())))
+}
+
+// ackAcceptable is RFC 5961, 5.2: SND.UNA − MAX.SND.WND ≤ SEG.ACK ≤ SND.NXT.
+func (c *Conn) ackAcceptable(s *Segment) bool {
+	d := s.Ack.Sub(c.seq(c.una))
+	if d > int(c.nxt-c.una) {
+		return c.cfg.Relay && d <= int(c.edge-c.una)+1
+	}
+	return d >= -c.maxWnd
+}
+
+// noteTimestamp keeps TS.Recent (RFC 7323, 4.3).
+func (c *Conn) noteTimestamp(now mono.Time, s *Segment) {
+	if !c.snap.Timestamps || !s.Options.Has(wire.HasTS) || c.rcvSeq(c.acked).Less(s.Seq) {
+		return
+	}
+	if !c.haveTS || int32(s.Options.TSVal-c.tsRecent) >= 0 || now.Sub(c.tsRecentAge) >= pawsIdle {
+		c.tsRecent, c.tsRecentAge, c.haveTS = s.Options.TSVal, now, true
+	}
+}
+
+// answer owes an ACK for an unacceptable segment: data at once, what could be
+// half of an ACK loop at most twice a second.
+func (c *Conn) answer(now mono.Time, s *Segment) {
+	if s.Len() > 0 {
+		c.oweNow()
+		return
+	}
+	c.challenge(now)
+}
+
+// challenge owes a challenge ACK, rate limited (RFC 5961, 10).
+func (c *Conn) challenge(now mono.Time) {
+	if now < c.challengeAt {
+		return
+	}
+	c.challengeAt = now.Add(challengeEvery)
+	c.stats.ChallengeAcks++
+	c.oweNow()
+}
+
+// receiveData is the seventh step: the payload.
+func (c *Conn) receiveData(now mono.Time, s *Segment) {
+	n := s.Payload.Len()
+	if n == 0 {
+		return
+	}
+	ref := s.Payload
+	s.Payload = buf.Ref{}
+	if c.FINReceived() {
+		ref.Release()
+		c.oweNow()
+		return
+	}
+	d := s.Seq.Sub(c.rcvSeq(c.in.end))
+	if d+n <= 0 {
+		ref.Release()
+		c.duplicateRange(s.Seq, n)
+		c.oweNow()
+		return
+	}
+	c.stats.Received++
+	// The window's right edge cuts.
+	if over := d + n - int(c.rcvEdge-c.in.end); over > 0 {
+		if n -= over; n <= 0 || d+n <= 0 {
+			ref.Release()
+			c.oweNow()
+			return
+		}
+		ref = ref.Slice(0, n)
+	}
+	if d > 0 {
+		c.outOfOrder(now, s.Seq, uint64(d)+c.in.end, ref)
+		return
+	}
+	if d < 0 {
+		c.duplicateRange(s.Seq, -d)
+		ref = ref.Slice(-d, n)
+	}
+	c.stats.BytesReceived += uint64(ref.Len())
+	filling := !c.reasm.empty()
+	c.in.Append(ref)
+	c.pull(now)
+	if filling || d < 0 {
+		c.oweNow() // RFC 5681, 4.2: at once when a hole is filled
+		return
+	}
+	c.oweData(now, n+d)
+}
+
+// outOfOrder keeps a segment behind a hole; each is acknowledged at once (RFC
+// 5681, 4.2).
+func (c *Conn) outOfOrder(now mono.Time, seq wire.Seq, off uint64, ref buf.Ref) {
+	n := ref.Len()
+	c.stats.OutOfOrder++
+	fresh, refused := c.reasm.insert(now, off, ref)
+	switch {
+	case refused:
+		c.stats.TooManyHoles++
+	case fresh < n:
+		c.duplicateRange(seq, n)
+	}
+	c.stats.BytesReceived += uint64(fresh)
+	if !c.snap.SACK {
+		// A peer that counts duplicate ACKs wants one per segment.
+		c.ack.repeat = min(c.ack.repeat+(n-1)/c.mss, 2*dupThresh)
+	}
+	c.oweNow()
+}
+
+// pull moves what is in order now from reassembly to the Stream.
+func (c *Conn) pull(now mono.Time) {
+	for {
+		off, ref, ok := c.reasm.pop(now, c.in.end)
+		if !ok {
+			return
+		}
+		old := int(c.in.end - off)
+		if old >= ref.Len() || c.in.closed {
+			ref.Release()
+			continue
+		}
+		c.in.Append(ref.Slice(old, ref.Len()))
+	}
+}
+
+// duplicateData reports a segment that lies wholly before the window.
+func (c *Conn) duplicateData(s *Segment) {
+	if n := s.Payload.Len(); n > 0 && s.Seq.Less(c.rcvSeq(c.acked)) {
+		c.duplicateRange(s.Seq, n)
+	}
+}
+
+// duplicateRange notes a D-SACK block to send (RFC 2883, 4).
+func (c *Conn) duplicateRange(seq wire.Seq, n int) {
+	c.stats.Duplicates++
+	if c.snap.SACK && !c.relay.draining {
+		c.ack.dsack, c.ack.haveD = wire.Block{Left: seq, Right: seq.Add(n)}, true
+	}
+}
+
+// receiveFIN is the eighth step, for the FIN at fin.
+func (c *Conn) receiveFIN(fin wire.Seq) {
+	if c.rcvClosed {
+		c.oweNow() // our ACK of it was lost
+		return
+	}
+	if d := fin.Sub(c.rcvSeq(c.in.end)); !c.haveFIN && d >= 0 && c.in.end+uint64(d) <= c.rcvEdge {
+		c.haveFIN, c.finAt = true, c.in.end+uint64(d)
+	}
+}
+
+// closeIn closes the Stream when everything before the FIN is there. A Relay
+// Conn acknowledges the FIN only after AckFIN: custody never takes it.
+func (c *Conn) closeIn() {
+	if !c.haveFIN || c.finAt != c.in.end || c.in.closed {
+		return
+	}
+	c.in.Close()
+	c.reasm.reset() // nothing lies behind a FIN
+	if !c.cfg.Relay {
+		c.rcvClosed = true
+		c.oweNow()
+	}
+}

@@ -1,0 +1,345 @@
+package tcpstack
+
+// What leaves, and when. Read RFC 9293 3.8.6 and RFC 5681 first.
+
+import (
+	"time"
+
+	"accd/tcpstack/mono"
+	"accd/tcpstack/wire"
+)
+
+// Transmit fills p with the next packet and reports whether there is one.
+func (c *Conn) Transmit(now mono.Time, p *Packet) bool {
+	p.reset()
+	if c.abort == abortPending {
+		c.sendReset(now, p)
+		return true
+	}
+	if c.err != nil {
+		return false
+	}
+	c.blocked = false
+	if c.ackDue() && (c.ack.haveD || !c.reasm.empty() || c.ack.repeat > 0) {
+		// SACK blocks ride on pure ACKs only: data has no room for them.
+		return c.sendAck(now, p)
+	}
+	return c.sendTailProbe(now, p) || c.sendAgain(now, p) || c.sendNew(now, p) ||
+		c.sendProbe(now, p) || c.ackDue() && c.sendAck(now, p)
+}
+
+// sendAgain sends the first lost packet, or as much of it as may leave.
+func (c *Conn) sendAgain(now mono.Time, p *Packet) bool {
+	if c.lostBytes == 0 {
+		return false
+	}
+	i := c.sent.find(c.lostFrom)
+	for i < c.sent.n && c.sent.at(i).fate != lost {
+		i++
+	}
+	r := c.sent.at(i)
+	c.lostFrom = r.off
+	alone := c.flight == 0 && i == 0
+	if r.off >= c.edge && !alone {
+		return false // beyond a window that shrank
+	}
+	n := c.may(now, r.len())
+	if n == 0 && alone && c.rec.phase == timeout && c.pace.ready(now) {
+		n = min(r.len(), c.mss) // whatever the window, one segment is in flight
+	}
+	if n == 0 {
+		return false
+	}
+	if n < r.len() {
+		c.sent.split(i, r.off+uint64(n))
+		r = c.sent.at(i)
+	}
+	r.again = true
+	c.rec.undoBytes += n
+	r.fate = flying
+	c.lostBytes -= n
+	c.lostFrom = r.end
+	c.stats.Retransmitted++
+	c.stats.BytesRetransmitted += uint64(n)
+	c.send(now, r, p)
+	return true
+}
+
+// sendNew sends bytes for the first time, the FIN with the last of them.
+func (c *Conn) sendNew(now mono.Time, p *Packet) bool {
+	if c.nxt > c.out.end || c.sndClosed {
+		return false
+	}
+	avail := int(c.out.end - c.nxt)
+	fin := c.out.closed && !c.relay.draining
+	if c.cfg.Relay && fin {
+		// custody.md: a FIN is passed on when everything before it is
+		// acknowledged.
+		fin = c.una == c.out.end
+	}
+	if avail == 0 {
+		if !fin {
+			c.appLimited()
+			return false
+		}
+		c.record(now, 1)
+		return c.filled(now, c.sent.last(), p)
+	}
+	n := min(avail, c.usable())
+	if n == 0 {
+		c.persistWait(now)
+		return false
+	}
+	if n < avail && n < c.mss && n < c.maxWnd/2 && c.sent.n > 0 {
+		return false // RFC 9293, 3.8.6.2.1: sender's SWS avoidance
+	}
+	if n = c.may(now, n); n == 0 {
+		return false
+	}
+	if !c.cfg.Relay && fin && n == avail {
+		n++
+	}
+	c.record(now, uint64(n))
+	return c.filled(now, c.sent.last(), p)
+}
+
+func (c *Conn) filled(now mono.Time, r *sent, p *Packet) bool {
+	c.flight -= r.len() // send counts it
+	c.send(now, r, p)
+	return true
+}
+
+// record notes that the next n bytes are in flight.
+func (c *Conn) record(now mono.Time, n uint64) {
+	r := c.sent.push()
+	r.off, r.end, r.at = c.nxt, c.nxt+n, now
+	c.nxt = r.end
+	c.flight += int(n)
+}
+
+// usable gives the bytes the peer's window has room for.
+func (c *Conn) usable() int { return int(max(c.edge, c.nxt) - c.nxt) }
+
+// may gives how many of n bytes congestion control and pacing let go now, whole
+// segments if not all.
+func (c *Conn) may(now mono.Time, n int) int {
+	room := c.room()
+	if room < min(n, c.mss) {
+		c.limited = true
+		return 0
+	}
+	if !c.pace.ready(now) {
+		c.blocked = true
+		return 0
+	}
+	room = min(room, c.burst())
+	if n <= room {
+		return n
+	}
+	return max(room-room%c.mss, min(room, c.mss))
+}
+
+// burst gives the payload of one superpacket: a millisecond of the pacing rate,
+// more where the round trip is short (Linux's tcp_tso_autosize), two segments
+// at least.
+func (c *Conn) burst() int {
+	if c.cfg.MaxSegment > 0 {
+		return c.mss
+	}
+	n := maxPayload
+	if rate := c.pacingRate(); rate > 0 {
+		n = int(min(rate/1000, maxPayload))
+		if c.rtt.min > 0 {
+			n += maxPayload >> min(c.rtt.min/(512*time.Microsecond), 62)
+		}
+		n = min(max(n, 2*c.mss), maxPayload)
+	}
+	return n - n%c.mss
+}
+
+// pacingRate gives the controller's rate or, where it leaves that open, the
+// window over the round trip with Linux's headroom: twice in slow start, 1.2
+// times after it.
+func (c *Conn) pacingRate() int64 {
+	rate := c.control.Rate()
+	if rate == 0 && c.rtt.srtt > 0 {
+		w := int64(c.control.Window())
+		if s := c.control.Memory().Ssthresh; s == 0 || int(w) < s/2 {
+			w *= 2
+		} else {
+			w += w / 5
+		}
+		rate = int64(float64(w) * float64(time.Second) / float64(c.rtt.srtt))
+	}
+	if c.cfg.MaxRate > 0 && (rate == 0 || rate > c.cfg.MaxRate) {
+		rate = c.cfg.MaxRate
+	}
+	return rate
+}
+
+// send puts r into the network and into p.
+func (c *Conn) send(now mono.Time, r *sent, p *Packet) {
+	n := r.len()
+	c.control.Sent(now, n, c.flight)
+	c.rate.sent(now, r, c.flight)
+	c.flight += n
+	c.rec.out += n
+	c.rec.allow = max(0, c.rec.allow-n)
+	c.pace.sent(now, n, c.pacingRate())
+	if t := c.retx.kind; t == retxNone || t == retxPersist || t == retxProbe && !r.again {
+		c.arm(now, 0)
+	}
+	c.fill(now, r, p)
+}
+
+// fill describes r in p.
+func (c *Conn) fill(now mono.Time, r *sent, p *Packet) {
+	p.Seq = c.seq(r.off)
+	n := r.len()
+	if r.end > c.out.end {
+		p.Flags |= wire.FIN
+		n--
+	}
+	if p.Len = n; n > 0 {
+		p.Payload = c.out.Gather(p.Payload, r.off, n)
+		c.stats.Sent++
+		c.stats.BytesSent += uint64(n)
+		if n > c.mss {
+			p.GSOSize = c.mss
+		}
+		if r.off+uint64(n) == c.out.end {
+			p.Flags |= wire.PSH // RFC 9293, MUST-60
+		}
+	}
+	c.stamp(now, p)
+	c.acknowledge(p)
+}
+
+// stamp sets the TSval.
+func (c *Conn) stamp(now mono.Time, p *Packet) {
+	if !c.snap.Timestamps || c.cfg.Relay && !c.haveTSVal {
+		return
+	}
+	p.Options.Set |= wire.HasTS
+	p.Options.TSVal = c.tsVal
+	if !c.cfg.Relay {
+		p.Options.TSVal += uint32(now.Sub(c.born) / time.Millisecond)
+	}
+}
+
+// sendTailProbe sends new data or the last segment again, whatever the
+// congestion window says (RFC 8985, 7.3).
+func (c *Conn) sendTailProbe(now mono.Time, p *Packet) bool {
+	k := &c.rack
+	if !k.probe {
+		return false
+	}
+	k.probe = false
+	if c.sent.n == 0 || c.rec.phase != open {
+		return false
+	}
+	c.stats.TailProbes++
+	k.probing = true
+	if n := min(int(c.out.end-min(c.nxt, c.out.end)), c.usable(), c.mss); n > 0 && c.nxt < c.out.end {
+		k.resent = false
+		c.record(now, uint64(n))
+		k.probeEnd = c.nxt
+		return c.filled(now, c.sent.last(), p)
+	}
+	k.resent, k.probeEnd = true, c.nxt
+	i := c.sent.n - 1
+	if r := c.sent.at(i); r.len() > c.mss {
+		c.sent.split(i, r.end-uint64(c.mss))
+		i++
+	}
+	r := c.sent.at(i)
+	if r.fate != flying {
+		k.probing = false
+		return false
+	}
+	r.again = true
+	c.stats.Retransmitted++
+	c.stats.BytesRetransmitted += uint64(r.len())
+	return c.filled(now, r, p)
+}
+
+// sendProbe sends a segment at SND.UNA − 1 without data, which the peer answers
+// with its window and its RCV.NXT.
+func (c *Conn) sendProbe(now mono.Time, p *Packet) bool {
+	if !c.relay.probe {
+		return false
+	}
+	c.relay.probe = false
+	c.relay.asked = true
+	p.Seq = c.seq(c.una).Add(-1)
+	c.stamp(now, p)
+	c.acknowledge(p)
+	return true
+}
+
+// sendAck sends a pure ACK, with what SACK has to say (RFC 2018, 4; RFC 2883).
+func (c *Conn) sendAck(now mono.Time, p *Packet) bool {
+	p.Seq = c.seq(c.nxt)
+	c.stamp(now, p)
+	if c.snap.SACK && !c.hold {
+		o, limit := &p.Options, 4
+		if c.snap.Timestamps {
+			limit = 3
+		}
+		if c.ack.haveD {
+			o.Set |= wire.HasSACK
+			o.SACK[0], o.NSACK = c.ack.dsack, 1
+		}
+		c.reasm.blocks(o, limit, c.rcvSeq)
+	}
+	c.ack.haveD = false
+	c.acknowledge(p)
+	return true
+}
+
+// persistWait starts the zero-window probes.
+func (c *Conn) persistWait(now mono.Time) {
+	if c.sent.n == 0 && c.retx.kind == retxNone {
+		c.arm(now, 0)
+	}
+}
+
+// appLimited marks that there is nothing more to send: the delivery rate will
+// be the application's (draft-ietf-ccwg-bbr, 4.1.2.4).
+func (c *Conn) appLimited() {
+	if c.lostBytes == 0 && c.room() > 0 {
+		c.rate.appLimited = max(c.rate.delivered+int64(c.flight), 1)
+	}
+}
+
+// Abort ends the Conn: Transmit gives one RST the peer accepts, then nothing.
+func (c *Conn) Abort() {
+	if c.abort == abortNo && c.err != ErrReset {
+		c.abort = abortPending
+		c.resetSeq = c.seq(c.una)
+		if c.lostBytes == 0 && c.rec.phase == open {
+			c.resetSeq = c.seq(c.nxt)
+		}
+	}
+	if c.err == nil {
+		c.err = ErrAborted
+	}
+}
+
+// resetAgain answers what the peer sends after our RST, a challenge ACK above
+// all, with an RST at the number it expects (RFC 5961, 3.2).
+func (c *Conn) resetAgain(s *Segment) {
+	if s.Flags.Has(wire.ACK) && !s.Flags.Has(wire.RST) && s.Ack != c.resetSeq {
+		c.abort, c.resetSeq = abortPending, s.Ack
+	}
+}
+
+// sendReset makes the RST: at what the peer expects next, as far as we know
+// (RFC 9293, 3.10.5; RFC 5961, 3.2).
+func (c *Conn) sendReset(now mono.Time, p *Packet) {
+	c.abort = abortDone
+	p.Seq = c.resetSeq
+	p.Flags = wire.RST
+	c.stamp(now, p)
+	c.acknowledge(p)
+}

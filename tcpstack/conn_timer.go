@@ -1,0 +1,174 @@
+package tcpstack
+
+import (
+	"accd/tcpstack/cc"
+	"accd/tcpstack/mono"
+	"time"
+)
+
+// retxKind is what the one retransmission timer waits for; the purposes exclude
+// each other.
+type retxKind uint8
+
+const (
+	retxNone    retxKind = iota
+	retxReorder          // RACK's reordering window (RFC 8985, 6.2)
+	retxProbe            // tail loss probe (RFC 8985, 7)
+	retxTimeout          // RTO (RFC 6298)
+	retxPersist          // zero-window probe (RFC 9293, 3.8.6.1)
+)
+
+type retxTimer struct {
+	kind   retxKind
+	at     mono.Time
+	probes int // zero-window probes since the peer was heard
+	shift  int // of the interval between them
+}
+
+// arm sets the timer after an ACK or a transmission: wait is RACK's.
+func (c *Conn) arm(now mono.Time, wait time.Duration) {
+	t := &c.retx
+	switch {
+	case c.sent.n == 0:
+		if c.persisting() {
+			if t.kind != retxPersist {
+				*t = retxTimer{kind: retxPersist, at: now.Add(c.rtt.base())}
+			}
+			return
+		}
+		*t = retxTimer{}
+		return
+	case wait > 0:
+		t.kind, t.at = retxReorder, now.Add(wait)
+	case c.probeWanted():
+		t.kind, t.at = retxProbe, now.Add(c.probeTimeout())
+	default:
+		t.kind, t.at = retxTimeout, now.Add(c.rtt.rto())
+	}
+	t.probes, t.shift = 0, 0
+}
+
+// persisting reports whether data waits for a window that nothing in flight
+// will open.
+func (c *Conn) persisting() bool {
+	return c.sent.n == 0 && c.nxt < c.out.end && c.usable() == 0
+}
+
+// Deadline gives the next instant at which Expire or Transmit has something to
+// do without new input; mono.Never if there is none.
+func (c *Conn) Deadline() mono.Time {
+	at := mono.Never
+	if c.err != nil {
+		return at
+	}
+	if c.retx.kind != retxNone {
+		at = c.retx.at
+	}
+	if c.ack.owed {
+		at = min(at, c.ack.at)
+	}
+	if c.blocked {
+		at = min(at, c.pace.next)
+	}
+	return at
+}
+
+// Expire runs what is due at now. Timers fire nowhere else.
+func (c *Conn) Expire(now mono.Time) {
+	if c.err != nil {
+		return
+	}
+	if c.ack.owed && c.ack.at <= now {
+		c.ack.now = true
+	}
+	if c.retx.kind == retxNone || c.retx.at > now {
+		return
+	}
+	switch c.retx.kind {
+	case retxReorder:
+		wait := c.detect(now)
+		if c.rec.phase == fast {
+			c.prr(0, false)
+		}
+		c.arm(now, wait)
+	case retxProbe:
+		c.rack.probe = true
+		c.retx.kind, c.retx.at = retxTimeout, now.Add(c.rtt.rto())
+	case retxTimeout:
+		c.timeout(now)
+	case retxPersist:
+		c.persist(now)
+	}
+}
+
+// timeout is the expiry of the retransmission timer (RFC 6298, 5.4 to 5.7;
+// RFC 8985, 6.3).
+func (c *Conn) timeout(now mono.Time) {
+	if c.sent.n == 0 {
+		c.retx = retxTimer{}
+		return
+	}
+	c.stats.Timeouts++
+	c.rtt.backoff++
+	if c.rtt.backoff > c.retries() && (c.edge > c.una || now.Sub(c.heard) > rtoMax) {
+		// RFC 9293, 3.8.3: R2. A peer that shrank its window to nothing and
+		// still answers is alive.
+		c.err = ErrTimeout
+		return
+	}
+	if c.sent.at(0).fate == sacked {
+		c.renege()
+	}
+	first := c.rec.phase != timeout
+	for i := range c.sent.n {
+		r := c.sent.at(i)
+		if r.fate == flying && (i == 0 || r.at.Add(c.rack.rtt+c.reorderWindow()) <= now) {
+			c.drop(r)
+		}
+	}
+	c.rec = recovery{phase: timeout, point: c.nxt, undo: true, undoFrom: c.una, frto: first && c.rtt.backoff == 1}
+	c.rack.probing, c.rack.probe = false, false
+	c.control.Congested(now, cc.Signal{
+		Kind: cc.Timeout, First: first, Bytes: c.lostBytes, InFlight: c.flight,
+		Delivered: c.rate.delivered, LostTotal: c.rate.lost,
+	})
+	c.pace.next = now
+	c.retx.at = now.Add(c.rtt.rto())
+}
+
+// renege forgets what was SACKed: the peer has thrown it away (RFC 2018, 8).
+func (c *Conn) renege() {
+	for i := range c.sent.n {
+		if r := c.sent.at(i); r.fate == sacked {
+			r.fate = flying
+			c.flight += r.len()
+		}
+	}
+}
+
+// persist asks for the window (RFC 9293, 3.8.6.1), for as long as the peer
+// answers.
+func (c *Conn) persist(now mono.Time) {
+	if !c.persisting() {
+		c.retx = retxTimer{}
+		return
+	}
+	t := &c.retx
+	if t.probes++; t.probes > c.retries() {
+		c.err = ErrTimeout
+		return
+	}
+	c.relay.probe = true
+	d := c.rtt.base() << min(t.shift, 20)
+	if t.shift++; d > rtoMax {
+		d = rtoMax
+	}
+	t.at = now.Add(d)
+}
+
+func (c *Conn) retries() int {
+	if c.cfg.Retries == 0 {
+		return defaultRetries
+	}
+	return c.cfg.Retries
+}

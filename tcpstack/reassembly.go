@@ -1,0 +1,147 @@
+package tcpstack
+
+import (
+	"sort"
+
+	"accd/tcpstack/buf"
+	"accd/tcpstack/mono"
+	"accd/tcpstack/wire"
+)
+
+// maxHoles bounds the separate ranges a peer can make us keep: the cost of an
+// out-of-order segment must not grow with what came before (CVE-2018-5390).
+const maxHoles = 1024
+
+// reassembly holds what arrived behind a hole.
+type reassembly struct {
+	spans  []span  // by offset, disjoint
+	room   []span  // where spans begin anew once it is empty
+	ranges []chunk // the spans, touching ones joined
+	stamp  uint32
+	bytes  int
+	since  mono.Time // when the oldest hole opened
+}
+
+// chunk is one contiguous range and when it changed last.
+type chunk struct {
+	off, end uint64
+	stamp    uint32
+}
+
+func (r *reassembly) empty() bool { return len(r.spans) == 0 }
+
+func (r *reassembly) reset() {
+	for i := range r.spans {
+		r.spans[i].ref.Release()
+	}
+	*r = reassembly{spans: r.room[:0], room: r.room, ranges: r.ranges[:0]}
+}
+
+// insert takes ref, the bytes from off on, and keeps what it does not have. It
+// reports the number of new bytes; refused says that there are too many holes.
+func (r *reassembly) insert(now mono.Time, off uint64, ref buf.Ref) (fresh int, refused bool) {
+	end := off + uint64(ref.Len())
+	k := sort.Search(len(r.ranges), func(i int) bool { return r.ranges[i].end >= off })
+	if len(r.ranges) >= maxHoles && (k == len(r.ranges) || end < r.ranges[k].off) {
+		ref.Release()
+		return 0, true
+	}
+	if r.empty() {
+		r.since = now
+	}
+	i := sort.Search(len(r.spans), func(i int) bool { return r.spans[i].off+uint64(r.spans[i].ref.Len()) > off })
+	for at := off; at < end; i++ {
+		stop := end
+		if i < len(r.spans) {
+			stop = min(stop, r.spans[i].off)
+		}
+		if at < stop {
+			piece := ref.Slice(int(at-off), int(stop-off)).Retain()
+			if r.spans = append(r.spans, span{}); cap(r.spans) > cap(r.room) {
+				r.room = r.spans
+			}
+			copy(r.spans[i+1:], r.spans[i:])
+			r.spans[i] = span{at, piece}
+			fresh += piece.Len()
+			at = stop
+			continue
+		}
+		at = r.spans[i].off + uint64(r.spans[i].ref.Len())
+	}
+	ref.Release()
+	r.bytes += fresh
+	r.join(k, off, end)
+	return fresh, false
+}
+
+// join puts [off, end) into the ranges; k is the first that could touch it.
+func (r *reassembly) join(k int, off, end uint64) {
+	r.stamp++
+	j := k
+	for j < len(r.ranges) && r.ranges[j].off <= end {
+		off, end = min(off, r.ranges[j].off), max(end, r.ranges[j].end)
+		j++
+	}
+	if j == k {
+		r.ranges = append(r.ranges, chunk{})
+		copy(r.ranges[k+1:], r.ranges[k:])
+	} else {
+		r.ranges = append(r.ranges[:k+1], r.ranges[j:]...)
+	}
+	r.ranges[k] = chunk{off, end, r.stamp}
+}
+
+// pop gives the first span if it starts at or before next, and moves on.
+func (r *reassembly) pop(now mono.Time, next uint64) (off uint64, ref buf.Ref, ok bool) {
+	if r.empty() || r.spans[0].off > next {
+		return 0, buf.Ref{}, false
+	}
+	return r.first(now)
+}
+
+// first removes the first span.
+func (r *reassembly) first(now mono.Time) (off uint64, ref buf.Ref, ok bool) {
+	if r.empty() {
+		return 0, buf.Ref{}, false
+	}
+	off, ref = r.spans[0].off, r.spans[0].ref
+	r.spans[0] = span{}
+	if r.spans = r.spans[1:]; len(r.spans) == 0 {
+		r.spans = r.room[:0]
+	}
+	r.bytes -= ref.Len()
+	if c := &r.ranges[0]; off+uint64(ref.Len()) >= c.end {
+		r.ranges = r.ranges[:copy(r.ranges, r.ranges[1:])]
+		r.since = now
+	} else {
+		c.off = off + uint64(ref.Len())
+	}
+	return off, ref, true
+}
+
+// has reports whether all of [off, end) waits here.
+func (r *reassembly) has(off, end uint64) bool {
+	k := sort.Search(len(r.ranges), func(i int) bool { return r.ranges[i].end >= end })
+	return k < len(r.ranges) && r.ranges[k].off <= off
+}
+
+// blocks appends to o the SACK blocks of what waits, the one that changed last
+// first (RFC 2018, 4), until limit are there.
+func (r *reassembly) blocks(o *wire.Options, limit int, seq func(uint64) wire.Seq) {
+	below := r.stamp + 1
+	for int(o.NSACK) < limit {
+		var best *chunk
+		for i := range r.ranges {
+			if c := &r.ranges[i]; c.stamp < below && (best == nil || c.stamp > best.stamp) {
+				best = c
+			}
+		}
+		if best == nil {
+			return
+		}
+		below = best.stamp
+		o.Set |= wire.HasSACK
+		o.SACK[o.NSACK] = wire.Block{Left: seq(best.off), Right: seq(best.end)}
+		o.NSACK++
+	}
+}

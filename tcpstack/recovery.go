@@ -1,0 +1,149 @@
+package tcpstack
+
+// Recovery. Read RFC 9937 (PRR) first, then RFC 6675, 6582, 5682 and 3708.
+
+import (
+	"accd/tcpstack/cc"
+	"accd/tcpstack/mono"
+)
+
+// phase is what the sender does about losses.
+type phase uint8
+
+const (
+	open    phase = iota // nothing is lost
+	fast                 // fast recovery: PRR says how much leaves
+	timeout              // after an RTO: slow start
+)
+
+// recovery is one episode of recovery.
+type recovery struct {
+	phase phase
+	point uint64 // RecoveryPoint: the episode ends when this is acknowledged
+
+	// PRR (RFC 9937, 6).
+	delivered  int // prr_delivered
+	out        int // prr_out
+	flightSize int // RecoverFS
+	allow      int // SndCnt not used up yet
+
+	// Undo: the episode was unnecessary when everything it sent again was
+	// reported as a duplicate (RFC 3708, Linux's undo_retrans).
+	undo      bool
+	undoFrom  uint64
+	undoBytes int  // sent again and not yet reported twice
+	frto      bool // RFC 5682: the first ACK after the timeout tells
+
+	// Peers without SACK (RFC 6582).
+	dupAcks int
+}
+
+// enterFast begins fast recovery; the packets lost are marked after.
+func (c *Conn) enterFast() {
+	c.stats.FastRecoveries++
+	c.rec = recovery{
+		phase: fast, point: c.nxt, flightSize: max(c.flight+c.lostBytes, c.mss),
+		undo: true, undoFrom: c.una, dupAcks: c.rec.dupAcks,
+	}
+}
+
+// prr computes how much may leave after an ACK that delivered n bytes (RFC 9937,
+// 6.2). safe: the ACK advanced SND.UNA and showed no further loss.
+func (c *Conn) prr(n int, safe bool) {
+	r := &c.rec
+	r.delivered += n
+	target, pipe := c.control.Window(), c.pipe()
+	var cnt int
+	if pipe > target {
+		cnt = (r.delivered*target+r.flightSize-1)/r.flightSize - r.out
+	} else {
+		cnt = max(r.delivered-r.out, n)
+		if safe {
+			cnt += c.mss
+		}
+		cnt = min(cnt, target-pipe)
+	}
+	if r.out == 0 && cnt < c.mss {
+		cnt = c.mss // the fast retransmit itself
+	}
+	r.allow = max(cnt, 0)
+}
+
+// pipe gives the bytes in the network (RFC 6675, 5). For a peer without SACK
+// each duplicate ACK stands for a segment that has left it.
+func (c *Conn) pipe() int {
+	if c.snap.SACK {
+		return c.flight
+	}
+	return max(0, c.flight-c.rec.dupAcks*c.mss)
+}
+
+// room gives the bytes that congestion control lets into the network now.
+func (c *Conn) room() int {
+	if c.rec.phase == fast {
+		return c.rec.allow
+	}
+	return c.control.Window() - c.pipe()
+}
+
+// leave ends an episode whose RecoveryPoint is acknowledged.
+func (c *Conn) leave(now mono.Time) {
+	c.rec.phase = open
+	c.rec.dupAcks = 0
+	c.rec.undo = c.rec.undoBytes > 0
+	c.rack.recovered()
+	c.control.Congested(now, cc.Signal{Kind: cc.Exit, InFlight: c.flight})
+}
+
+// undo takes an unnecessary episode back: what it marked lost is on its way.
+func (c *Conn) undoEpisode(now mono.Time) {
+	c.stats.Spurious++
+	for i := range c.sent.n {
+		if r := c.sent.at(i); r.fate == lost {
+			r.fate = flying
+			c.flight += r.len()
+			c.rate.lost -= int64(r.len())
+		}
+	}
+	c.lostBytes = 0
+	c.lostFrom = c.nxt
+	c.rec.phase, c.rec.undo, c.rec.frto = open, false, false
+	c.rtt.backoff = 0
+	c.control.Congested(now, cc.Signal{Kind: cc.Spurious, InFlight: c.flight})
+}
+
+// duplicate learns that the peer got n bytes from off on twice (RFC 2883).
+func (c *Conn) duplicate(now mono.Time, off uint64, n int) {
+	if c.rack.probing {
+		return // the tail loss probe's own duplicate
+	}
+	c.widen()
+	if !c.rec.undo || off < c.rec.undoFrom || c.rec.undoBytes == 0 {
+		return
+	}
+	if c.rec.undoBytes -= n; c.rec.undoBytes <= 0 {
+		c.undoEpisode(now)
+	}
+}
+
+// dupAck counts a duplicate ACK of a peer without SACK (RFC 5681, 2) and starts
+// fast retransmit at the third (RFC 6582, 3.2).
+func (c *Conn) dupAck(now mono.Time) {
+	c.rec.dupAcks++
+	if c.rec.phase == open && c.rec.dupAcks == dupThresh && c.una >= c.rec.point {
+		c.headLost(now)
+	}
+}
+
+// headLost marks the first segment in flight lost.
+func (c *Conn) headLost(now mono.Time) {
+	if c.sent.n == 0 {
+		return
+	}
+	if r := c.sent.at(0); r.len() > c.mss {
+		c.sent.split(0, r.off+uint64(c.mss))
+	}
+	if r := c.sent.at(0); r.fate == flying {
+		c.markLost(now, r)
+	}
+}

@@ -1,0 +1,212 @@
+package tcpstack
+
+// What a Conn does in custody beyond RFC 9293: docs/custody.md is to be read
+// first.
+
+import (
+	"accd/tcpstack/buf"
+	"accd/tcpstack/mono"
+	"accd/tcpstack/wire"
+)
+
+// relayState is the part of a Conn that only custody uses.
+type relayState struct {
+	draining bool
+	probe    bool // a segment at SND.UNA − 1 is to be sent
+
+	// The peer acknowledged more than was sent (custody.md: receiver ahead).
+	claimed bool     // it did, and a probe asks whether it means it
+	claim   wire.Seq // the largest such number
+	asked   bool     // the probe has left
+	proven  bool     // it said so again: Ahead gives claim
+}
+
+// ahead notes an acknowledgment number beyond SND.NXT. The first one changes
+// nothing and asks; one as large after the question is believed.
+func (c *Conn) ahead(n wire.Seq) {
+	r := &c.relay
+	switch {
+	case !r.claimed:
+		r.claimed, r.claim, r.asked, r.probe = true, n, false, true
+	case r.asked && r.claim.LessEq(n):
+		r.proven = true
+	case !r.asked:
+		r.claim = wire.MaxSeq(r.claim, n)
+	}
+}
+
+// heard takes a claim back when the peer, asked, acknowledges less. An old ACK
+// that was on its way proves nothing.
+func (r *relayState) heard(old bool) {
+	if r.claimed && r.asked && !old {
+		r.claimed, r.proven = false, false
+	}
+}
+
+// Ahead gives the acknowledgment number beyond SndNxt that the peer has
+// confirmed after a probe, once; Relay only. The caller decides whether to
+// believe it, and then calls SendTo.
+func (c *Conn) Ahead() (n wire.Seq, ok bool) {
+	r := &c.relay
+	if !r.proven {
+		return n, false
+	}
+	r.claimed, r.proven = false, false
+	return r.claim, true
+}
+
+// SendTo says that the peer has everything before n, although this Conn did not
+// send it: SndUna and SndNxt move there, and out is discarded up to it.
+func (c *Conn) SendTo(now mono.Time, n wire.Seq) {
+	to := c.offset(n)
+	if to <= c.una {
+		return
+	}
+	c.out.Discard(to)
+	for c.sent.n > 0 && c.sent.at(0).off < to {
+		r := c.sent.at(0)
+		if r.end > to {
+			c.sent.split(0, to)
+			continue
+		}
+		switch r.fate {
+		case flying:
+			c.flight -= r.len()
+		case lost:
+			c.lostBytes -= r.len()
+		}
+		c.sent.pop()
+	}
+	c.una, c.nxt = to, max(c.nxt, to)
+	c.edge = max(c.edge, to)
+	c.lostFrom = max(c.lostFrom, to)
+	if c.rec.phase != open && c.una >= c.rec.point {
+		c.leave(now)
+	}
+	c.progressed = now
+	c.arm(now, 0)
+}
+
+// Skipped says that in has moved on by SendTo of the opposite Conn: what waited
+// behind the hole is in order now, and an ACK is owed.
+func (c *Conn) Skipped(now mono.Time) {
+	c.pull(now)
+	c.oweNow()
+}
+
+// SetTimestamp sets the TSval to send (Relay). A value lower than the last is
+// ignored: the peer would discard what carries it (RFC 7323, 5.3; invariant I4).
+func (c *Conn) SetTimestamp(val uint32) {
+	if !c.haveTSVal || int32(val-c.tsVal) > 0 {
+		c.tsVal, c.haveTSVal = val, true
+	}
+}
+
+// SetBuffer changes how many bytes beyond in.Base the window offers. An edge
+// once offered stays.
+func (c *Conn) SetBuffer(bytes int) { c.buffer = bytes }
+
+// SetAckLimit sets how many bytes beyond in.Base are acknowledged; what arrives
+// beyond waits in the Stream, unacknowledged. 0: no limit.
+func (c *Conn) SetAckLimit(bytes int) { c.ackLimit = bytes }
+
+// Hold stops acknowledging anything new while on; after it an ACK is owed.
+func (c *Conn) Hold(on bool) {
+	if c.hold && !on && c.rcvNext() > c.acked {
+		c.hold = false
+		c.oweNow()
+	}
+	c.hold = on
+}
+
+// AckFIN says that the peer's FIN may be acknowledged now (Relay).
+func (c *Conn) AckFIN() {
+	if c.FINReceived() && !c.rcvClosed {
+		c.rcvClosed = true
+		c.oweNow()
+	}
+}
+
+// Probe asks for a segment at SND.UNA − 1, which the peer answers with its true
+// RCV.NXT (RFC 9293, 3.8.4 and 3.10.7.4).
+func (c *Conn) Probe() { c.relay.probe = true }
+
+// Drain makes the Conn a retransmitter: it sends what out holds, acknowledges
+// nothing new, and Receive reads only the acknowledging half of segments (their
+// payload is released).
+func (c *Conn) Drain() {
+	c.relay.draining = true
+	c.ack = ackState{}
+}
+
+// NextHeld gives, piece by piece, what waits in reassembly, so that it can be
+// sent on before a drain; the caller takes the reference.
+func (c *Conn) NextHeld(now mono.Time) (seq wire.Seq, ref buf.Ref, ok bool) {
+	off, ref, ok := c.reasm.first(now)
+	return c.rcvSeq(off), ref, ok
+}
+
+// Relayed says that a segment with this ack and right edge (ack + window) of the
+// opposite endpoint passed to the peer unmodified: what this Conn sends must not
+// say less (invariant I3).
+func (c *Conn) Relayed(ack, edge wire.Seq) {
+	at := c.rcvSeq(c.acked)
+	if d := ack.Sub(at); d > 0 {
+		c.acked += uint64(d)
+	}
+	if d := edge.Sub(c.rcvSeq(c.rcvEdge)); d > 0 {
+		c.rcvEdge += uint64(d)
+	}
+}
+
+// PacketTooBig takes the news of a router that a packet whose first byte is seq
+// was longer than mtu bytes (RFC 1191, RFC 8201). It reports whether seq was in
+// flight (RFC 5927, 7.2), and then lowers the MSS and sends what is in flight
+// again, without a cut of the congestion window.
+func (c *Conn) PacketTooBig(now mono.Time, seq wire.Seq, mtu int) bool {
+	off := c.offset(seq)
+	if off < c.una || off >= c.nxt {
+		return false
+	}
+	floor := 552 // RFC 1191's smallest useful plateau, Linux's min_pmtu
+	if !c.snap.Tuple.Is4() {
+		floor = 1280 // RFC 8200, 5
+	}
+	before := c.mss
+	c.setMSS(max(mtu, floor))
+	if c.mss >= before {
+		c.mss = before
+		return true
+	}
+	for i := range c.sent.n {
+		r := c.sent.at(i)
+		if r.fate == flying && r.len() > c.mss {
+			c.drop(r)
+		}
+	}
+	return true
+}
+
+// ResetVerdict is what RFC 5961, 3.2 says of an RST.
+type ResetVerdict uint8
+
+// Verdicts on an RST.
+const (
+	ResetIgnore    ResetVerdict = iota // outside the window
+	ResetChallenge                     // in the window: a challenge ACK is owed now
+	ResetAccept                        // exactly the next byte, as the peer or we see it
+)
+
+// CheckReset judges an RST; Receive itself acts on one only without Relay. Exact
+// is the largest number acknowledged to the peer, RCV.NXT as the peer knows it,
+// or what is received in order beyond that.
+func (c *Conn) CheckReset(now mono.Time, s *Segment) ResetVerdict {
+	if s.Seq == c.rcvSeq(c.acked) || s.Seq == c.rcvSeq(c.rcvNext()) {
+		return ResetAccept
+	}
+	if s.Seq.In(c.rcvSeq(c.acked), c.rcvSeq(max(c.rcvEdge, c.rcvNext()+1))) {
+		c.challenge(now)
+		return ResetChallenge
+	}
+	return ResetIgnore
+}

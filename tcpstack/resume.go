@@ -1,0 +1,146 @@
+package tcpstack
+
+import (
+	"time"
+
+	"accd/tcpstack/cc"
+	"accd/tcpstack/mono"
+	"accd/tcpstack/wire"
+)
+
+// Snapshot is a Conn between two packets, with nothing held: what Resume needs
+// to go on. Plain old data.
+type Snapshot struct {
+	Tuple wire.Tuple // Src is the side this Conn plays
+
+	// Agreed in the handshake.
+	MSS        int   // the peer's MSS option in bytes; 0: 536 or 1220 (RFC 9293, 3.7.1)
+	SndScale   uint8 // shift of the windows the peer sends (RFC 7323, 2)
+	RcvScale   uint8 // shift of the windows sent to the peer
+	SACK       bool
+	Timestamps bool
+
+	// Who has closed: a FIN counts once it is acknowledged.
+	SndClosed bool
+	RcvClosed bool
+
+	// The sending half.
+	SndUna wire.Seq // oldest byte the peer has not acknowledged
+	SndNxt wire.Seq // next byte to send
+	SndWnd int      // bytes the peer offers from SndUna on
+	MaxWnd int      // largest window ever seen, bytes; 0: SndWnd
+
+	// The receiving half.
+	RcvNxt  wire.Seq // next byte expected
+	RcvEdge wire.Seq // the largest right edge ever offered to the peer
+
+	// Timestamps, meaningful when Timestamps.
+	TSRecent    uint32    // of the peer
+	TSRecentAge mono.Time // when it was set; 0: none is known
+	TSVal       uint32    // the last one sent to the peer; without Relay the one to send now
+
+	// To start well; zero fields are unknown.
+	SRTT, RTTVar, MinRTT time.Duration
+	CC                   cc.Memory
+}
+
+// Resume makes a Conn that goes on where snap says. in gets what it receives:
+// in.End is the offset of RcvNxt. out is what it sends: out.Base is the offset of
+// SndUna; bytes of out before SndNxt count as sent. The Conn copies snap.
+func Resume(now mono.Time, snap *Snapshot, in, out *Stream, cfg *Config) *Conn {
+	c := new(Conn)
+	c.Resume(now, snap, in, out, cfg)
+	return c
+}
+
+// Resume is the function of the same name in place: c's earlier life is over,
+// and what it kept for reuse stays.
+func (c *Conn) Resume(now mono.Time, snap *Snapshot, in, out *Stream, cfg *Config) {
+	c.Release()
+	c.sent.reset()
+	*c = Conn{
+		cfg: cfg, in: in, out: out, snap: *snap,
+		sent: c.sent, reasm: c.reasm,
+		sndSeq0: snap.SndUna.Add(-int(uint32(out.base))),
+		rcvSeq0: snap.RcvNxt.Add(-int(uint32(in.end))),
+		una:     out.base, edge: out.base + uint64(snap.SndWnd),
+		maxWnd:    max(snap.MaxWnd, snap.SndWnd),
+		wl1:       snap.RcvNxt,
+		sndClosed: snap.SndClosed, rcvClosed: snap.RcvClosed,
+		acked:  in.end,
+		buffer: cfg.Buffer,
+		heard:  now, progressed: now, born: now,
+		tsRecent: snap.TSRecent, tsRecentAge: snap.TSRecentAge,
+		haveTS: snap.Timestamps && snap.TSRecentAge != 0,
+		tsVal:  snap.TSVal, haveTSVal: snap.TSVal != 0,
+	}
+	if c.buffer == 0 {
+		c.buffer = defaultBuffer
+	}
+	c.rcvEdge = in.end + uint64(max(0, snap.RcvEdge.Sub(snap.RcvNxt)))
+	c.nxt = c.una
+	c.lostFrom = c.una
+	c.setMSS(cfg.MTU)
+	c.ack.quick = quickAcks
+	c.rtt.init(now, cfg.MinRTO, snap)
+	c.rate.deliveredAt, c.rate.firstSent = now, now
+	c.rate.recent = snap.CC.Bandwidth
+	c.rec.point = c.una
+	c.newController(now)
+	if n := snap.SndNxt.Sub(snap.SndUna); n > 0 && !snap.SndClosed {
+		// What passed before is in flight, sent by its own endpoint.
+		c.record(now, uint64(n))
+	}
+}
+
+// Release gives up what waits in reassembly: the end of a Conn's use.
+func (c *Conn) Release() { c.reasm.reset() }
+
+// Snapshot fills s with what Resume needs to go on; what the Streams and
+// reassembly hold is not in it.
+func (c *Conn) Snapshot(s *Snapshot) {
+	*s = c.snap
+	s.SndClosed, s.RcvClosed = c.sndClosed, c.rcvClosed && c.acked == c.rcvNext()
+	s.SndUna, s.SndNxt = c.seq(c.una), c.seq(c.nxt)
+	s.SndWnd, s.MaxWnd = int(c.edge-c.una), c.maxWnd
+	s.RcvNxt, s.RcvEdge = c.rcvSeq(c.acked), c.rcvSeq(c.rcvEdge)
+	s.TSRecent, s.TSRecentAge, s.TSVal = c.tsRecent, c.tsRecentAge, c.tsVal
+	s.SRTT, s.RTTVar, s.MinRTT = c.rtt.srtt, c.rtt.rttvar, c.rtt.min
+	s.CC = c.control.Memory()
+	s.CC.MinRTT = c.rtt.min
+}
+
+func (c *Conn) newController(now mono.Time) {
+	cfg := cc.Config{
+		MSS:           c.mss,
+		InitialWindow: c.cfg.InitialWindow,
+		Seed:          uint64(c.snap.SndUna.Uint32())<<32 | uint64(c.snap.RcvNxt.Uint32()),
+		Memory:        c.snap.CC,
+	}
+	if c.cfg.NewController != nil {
+		c.control = c.cfg.NewController(cfg)
+		return
+	}
+	c.control, _ = cc.New("cubic", cfg)
+}
+
+// setMSS computes the payload of a full segment from the peer's MSS option and
+// an MTU in bytes (RFC 9293, 3.7.1; RFC 6691: options are subtracted).
+func (c *Conn) setMSS(mtu int) {
+	headers, standard := wire.IPv4Len+wire.TCPLen, 536
+	if !c.snap.Tuple.Is4() {
+		headers, standard = wire.IPv6Len+wire.TCPLen, 1220
+	}
+	if mtu == 0 {
+		mtu = defaultMTU
+	}
+	mss := c.snap.MSS
+	if mss == 0 {
+		mss = standard
+	}
+	mss = min(max(mss, minMSS), mtu-headers)
+	if c.snap.Timestamps {
+		mss -= 12
+	}
+	c.mss = max(mss, minMSS-12)
+}

@@ -1,0 +1,178 @@
+// Package simnet is a network in virtual time, for tests only: links that lose,
+// delay, reorder, duplicate and corrupt, endpoints made of tcpstack, and accd
+// between them. One seed makes one network; the same seed makes it again, packet
+// by packet.
+package simnet
+
+import (
+	"container/heap"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"time"
+
+	"accd/splice"
+	"accd/tcpstack/mono"
+	"accd/tcpstack/wire"
+)
+
+// Start is when every simulation begins: an instant that is set, with room for
+// what lies before it.
+const Start = mono.Time(100 * time.Second)
+
+// Sim is the clock and the list of what happens next. Everything in one
+// simulation shares it.
+type Sim struct {
+	Rand  *rand.Rand
+	Trace io.Writer // one line per packet; nil: none
+	Check func()    // called after every event; nil: nothing
+
+	now    mono.Time
+	queue  events
+	order  uint64
+	failed error
+	ran    int
+	iss    map[[2]int]wire.Seq // by flow and side, for the trace
+}
+
+// New makes an empty simulation. All its randomness comes from seed.
+func New(seed uint64) *Sim {
+	return &Sim{Rand: rand.New(rand.NewPCG(seed, 0x5eed)), now: Start, iss: map[[2]int]wire.Seq{}}
+}
+
+// Now gives the time.
+func (s *Sim) Now() mono.Time { return s.now }
+
+// Since gives how long the simulation has run.
+func (s *Sim) Since() time.Duration { return s.now.Sub(Start) }
+
+// Events gives how many events have run.
+func (s *Sim) Events() int { return s.ran }
+
+// At runs do at at, or now if that has passed. Events of one instant run in the
+// order they were asked for.
+func (s *Sim) At(at mono.Time, do func()) {
+	s.order++
+	heap.Push(&s.queue, event{max(at, s.now), s.order, do})
+}
+
+// After runs do in d.
+func (s *Sim) After(d time.Duration, do func()) { s.At(s.now.Add(d), do) }
+
+// Failf notes what went wrong first. The simulation stops behind the event.
+func (s *Sim) Failf(format string, args ...any) {
+	if s.failed == nil {
+		s.failed = fmt.Errorf("at %.6f: "+format, append([]any{s.Since().Seconds()}, args...)...)
+		s.Tracef("FAIL %v", s.failed)
+	}
+}
+
+// Tracef writes a line to Trace.
+func (s *Sim) Tracef(format string, args ...any) {
+	if s.Trace != nil {
+		fmt.Fprintf(s.Trace, "%10.6f "+format+"\n", append([]any{s.Since().Seconds()}, args...)...)
+	}
+}
+
+// tracePacket writes a packet to Trace.
+func (s *Sim) tracePacket(where string, p *Packet) {
+	if s.Trace != nil {
+		s.Tracef("%-9s %s", where, p.describe([2]wire.Seq{s.iss[[2]int{p.Flow, 0}], s.iss[[2]int{p.Flow, 1}]}))
+	}
+}
+
+// nameOf gives a side's name in traces and failures.
+func nameOf(s splice.Side) string { return [...]string{"client", "server"}[s] }
+
+// Run lets time pass until done says so, d is over, or something failed; it
+// gives what failed. A nil done never says so.
+func (s *Sim) Run(d time.Duration, done func() bool) error {
+	for end := s.now.Add(d); s.failed == nil && len(s.queue) > 0 && (done == nil || !done()); {
+		e := heap.Pop(&s.queue).(event)
+		if e.at > end {
+			heap.Push(&s.queue, e)
+			s.now = end
+			break
+		}
+		s.now = e.at
+		s.ran++
+		e.do()
+		if s.Check != nil && s.failed == nil {
+			s.Check()
+		}
+	}
+	return s.failed
+}
+
+// chance reports true with probability p.
+func (s *Sim) chance(p float64) bool { return p > 0 && s.Rand.Float64() < p }
+
+// upTo gives a random duration in [0, d).
+func (s *Sim) upTo(d time.Duration) time.Duration {
+	if d <= 0 {
+		return 0
+	}
+	return time.Duration(s.Rand.Int64N(int64(d)))
+}
+
+// event is something that happens at an instant.
+type event struct {
+	at    mono.Time
+	order uint64
+	do    func()
+}
+
+// events is a heap, the next event first.
+type events []event
+
+func (q events) Len() int { return len(q) }
+
+func (q events) Less(i, j int) bool {
+	return q[i].at < q[j].at || q[i].at == q[j].at && q[i].order < q[j].order
+}
+
+func (q events) Swap(i, j int) { q[i], q[j] = q[j], q[i] }
+
+// Push is for container/heap.
+func (q *events) Push(e any) { *q = append(*q, e.(event)) }
+
+// Pop is for container/heap.
+func (q *events) Pop() any {
+	old := *q
+	e := old[len(old)-1]
+	old[len(old)-1] = event{}
+	*q = old[:len(old)-1]
+	return e
+}
+
+// alarm calls wake at one instant that may be moved: the timer of a host or a
+// box, re-armed after each of its turns.
+type alarm struct {
+	sim  *Sim
+	wake func()
+	at   mono.Time // of the event under way; 0: none
+	want mono.Time
+}
+
+// set moves the alarm; mono.Never stops it.
+func (a *alarm) set(at mono.Time) {
+	a.want = at
+	if at == mono.Never || a.at != 0 && a.at <= at {
+		return // the event under way looks at want
+	}
+	at = max(at, a.sim.now)
+	a.at = at
+	a.sim.At(at, func() { a.ring(at) })
+}
+
+func (a *alarm) ring(at mono.Time) {
+	if a.at != at {
+		return // an earlier one was set meanwhile
+	}
+	a.at = 0
+	if a.want > at {
+		a.set(a.want)
+		return
+	}
+	a.wake()
+}

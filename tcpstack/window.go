@@ -1,0 +1,115 @@
+package tcpstack
+
+// The receive window and the acknowledgments that carry it. Read RFC 9293 3.8.6
+// and RFC 5681 4.2 first.
+
+import (
+	"accd/tcpstack/mono"
+	"accd/tcpstack/wire"
+)
+
+// ackState is what the receiving half owes the peer.
+type ackState struct {
+	owed     bool
+	now      bool      // at the end of this turn, not at at
+	at       mono.Time // when a delayed ACK is due
+	bytes    int       // received in order since the last ACK
+	quick    int       // segments still acknowledged at once
+	repeat   int       // further copies, for a peer that counts duplicate ACKs
+	withheld bool      // the last ACK said less than RCV.NXT, for the limit's sake
+	dsack    wire.Block
+	haveD    bool // dsack is to be reported, once (RFC 2883, 4)
+}
+
+// oweNow makes an ACK due at the end of the turn.
+func (c *Conn) oweNow() { c.ack.owed, c.ack.now, c.ack.at = true, true, 0 }
+
+// oweData makes an ACK due for n in-order bytes: at once for every second full
+// segment (RFC 5681, 4.2), else after the delay.
+func (c *Conn) oweData(now mono.Time, n int) {
+	c.ack.bytes += n
+	if c.ack.bytes >= 2*c.rcvMSS() || c.ack.quick > 0 {
+		c.ack.quick--
+		c.oweNow()
+		return
+	}
+	if !c.ack.owed {
+		c.ack.owed, c.ack.at = true, now.Add(delackTime)
+	}
+}
+
+// rcvMSS estimates the peer's segment size: what it announced is what it can
+// take, and it sends no more than we may.
+func (c *Conn) rcvMSS() int { return c.mss }
+
+// ackPoint gives the acknowledgment number to send, as an offset: never less
+// than before, and no more than the limit, hold and drain allow (invariants I1
+// and I6).
+func (c *Conn) ackPoint() uint64 {
+	if c.hold || c.relay.draining {
+		return c.acked
+	}
+	n := c.rcvNext()
+	if c.ackLimit > 0 {
+		n = min(n, c.in.base+uint64(c.ackLimit))
+	}
+	return max(n, c.acked)
+}
+
+// offer gives the right edge to offer: it moves on only by a worthwhile step
+// (RFC 9293, 3.8.6.2.2: receiver's SWS avoidance), and never back (SHLD-14).
+func (c *Conn) offer() uint64 {
+	if c.hold || c.relay.draining {
+		return c.rcvEdge
+	}
+	edge := min(c.in.base+uint64(c.buffer), c.acked+65535<<c.snap.RcvScale)
+	if edge < c.rcvEdge+uint64(min(c.buffer/2, c.rcvMSS())) {
+		return c.rcvEdge
+	}
+	return edge
+}
+
+// updateDue reports whether the peer should hear of a larger window: what it
+// may still send has shrunk to half of what it could.
+func (c *Conn) updateDue() bool {
+	next, edge := c.rcvNext(), c.offer()
+	return edge > c.rcvEdge && !c.rcvClosed && (c.rcvEdge-min(next, c.rcvEdge))*2 <= edge-next
+}
+
+// ackDue reports whether a pure ACK is to be sent now.
+func (c *Conn) ackDue() bool {
+	if c.relay.draining {
+		return false
+	}
+	if c.ack.owed && c.ack.now {
+		return true
+	}
+	if point := c.ackPoint(); c.ack.withheld && point > c.acked &&
+		(point == c.rcvNext() || point-c.acked >= uint64(2*c.rcvMSS())) {
+		return true
+	}
+	return c.updateDue()
+}
+
+// acknowledge fills the acknowledging half of p, and nothing is owed any more.
+// The window is rounded up to its scale: an edge once offered stays.
+func (c *Conn) acknowledge(p *Packet) {
+	point := c.ackPoint()
+	edge := max(c.offer(), point)
+	scale := c.snap.RcvScale
+	w := min((edge-point+1<<scale-1)>>scale, 65535)
+	p.Ack, p.Window = c.rcvSeq(point), uint16(w)
+	p.Flags |= wire.ACK
+	c.acked = point
+	c.rcvEdge = max(c.rcvEdge, point+w<<scale)
+	if c.snap.Timestamps && c.haveTS {
+		p.Options.Set |= wire.HasTS
+		p.Options.TSEcr = c.tsRecent
+	}
+	c.ack.withheld = point < c.rcvNext() && !c.hold
+	if c.ack.repeat > 0 {
+		c.ack.repeat--
+		return
+	}
+	c.ack.owed, c.ack.now, c.ack.bytes = false, false, 0
+}

@@ -105,7 +105,7 @@ func TestSettings(t *testing.T) {
 		t.Error("Limits:", d)
 	}
 	bulk := table.Verdicts()[1]
-	wan := Profile{Name: "sat", Congestion: "bbr", Parameters: cc.Params{"loss_threshold": 0.05}, InitialWindow: 32, MaxBuffer: 64 << 20, MaxRate: 1_250_000}
+	wan := Profile{Name: "sat", Congestion: "bbr", Parameters: cc.Params{"loss_threshold": 0.05, "probe_rtt_duration": 0.1}, InitialWindow: 32, MaxBuffer: 64 << 20, MaxRate: 1_250_000}
 	if d := cmp.Diff(wan, bulk.WAN); d != "" {
 		t.Error("WAN:", d)
 	}
@@ -196,6 +196,23 @@ func TestSteering(t *testing.T) {
 	got := parse(t, string(src)).Steering()
 	if d := cmp.Diff(want, got, cmp.Comparer(func(a, b netip.Prefix) bool { return a == b })); d != "" {
 		t.Error(d)
+	}
+}
+
+// TestParameters: parameters of a congestion control are checked against those
+// it says it has.
+func TestParameters(t *testing.T) {
+	for _, c := range []struct{ profile, want string }{
+		{`congestion: bbr, parameters: { loss_treshold: 2% }`, `1:61: error: unknown parameter of bbr "loss_treshold" (did you mean "loss_threshold"? accepted: `},
+		{`parameters: { beta: 2% }, congestion: bbr`, `1:50: error: beta: "2%" must be between `},
+		{`congestion: bbr, parameters: { probe_rtt_duration: 1 }`, `1:81: error: probe_rtt_duration: "1" lacks a unit`},
+		{`congestion: cubic, parameters: { beta: much }`, `1:69: error: beta: "much" is not a number`},
+		{`congestion: reno, parameters: beta`, `1:60: error: parameters: expected fields of reno, found "beta"`},
+	} {
+		_, p := Parse("f", []byte(`{version: 1, profiles: { p: {`+c.profile+`} }, rules: [{name: default, action: pass}]}`))
+		if len(p.List) != 1 || !strings.HasPrefix(p.Lines()[0], "f:"+c.want) {
+			t.Errorf("%s: got\n%s\nwant f:%s…", c.profile, p, c.want)
+		}
 	}
 }
 

@@ -2,6 +2,7 @@ package policy
 
 import (
 	"maps"
+	"math"
 	"slices"
 
 	"accd/tcpstack/cc"
@@ -101,18 +102,19 @@ func (r *reader) parameters(n *yaml.Node, p *Profile) {
 		if !ok {
 			continue
 		}
-		var v float64
-		before := r.problems.Errors()
-		value(r, body, name, parseShare, &v)
-		if r.problems.Errors() != before {
-			continue
-		}
 		at := slices.IndexFunc(accepted, func(q cc.Param) bool { return q.Name == name })
 		if at < 0 {
 			r.unknown(key, "parameter of "+p.Congestion, name, names)
 			continue
 		}
-		if q := accepted[at]; v < q.Min || v > q.Max {
+		q := accepted[at]
+		v := math.NaN()
+		if q.Unit == "seconds" {
+			value(r, body, name, parseSeconds, &v)
+		} else {
+			value(r, body, name, parseShare, &v)
+		}
+		if v < q.Min || v > q.Max {
 			r.errorf(body, "%s: %q must be between %v and %v (%s)", name, body.Value, q.Min, q.Max, q.Unit)
 			continue
 		}

@@ -82,6 +82,12 @@ func parseDuration(s string) (time.Duration, error) {
 	return d, nil
 }
 
+// parseSeconds reads "200ms" as 0.2.
+func parseSeconds(s string) (float64, error) {
+	d, err := parseDuration(s)
+	return d.Seconds(), err
+}
+
 // durationBetween limits parseDuration.
 func durationBetween(least, most time.Duration) func(string) (time.Duration, error) {
 	return func(s string) (time.Duration, error) {

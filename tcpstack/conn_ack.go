@@ -17,6 +17,7 @@ type delivery struct {
 	oldest   time.Duration // RTT of the packet sent first, once only; 0: none
 	latest   time.Duration // RTT of the packet sent last, once only; 0: none
 	original bool          // one that was sent once only before the RTO was delivered
+	again    bool          // one that was sent more than once was delivered
 	dsack    bool
 }
 
@@ -37,7 +38,7 @@ func (c *Conn) receiveAck(now mono.Time, s *Segment, ack uint64) {
 	if advanced || moved {
 		c.progressed = now
 	}
-	if d.oldest > 0 {
+	if d.oldest > 0 && !d.again {
 		c.rtt.sample(d.oldest)
 		c.rtt.observe(now, d.latest)
 	}
@@ -68,7 +69,10 @@ func (c *Conn) receiveAck(now mono.Time, s *Segment, ack uint64) {
 
 	a.Acked, a.Lost = d.bytes, int(max(0, c.rate.lost-lostBefore))
 	a.InFlight = c.pipe()
-	a.RTT, a.SRTT, a.MinRTT = d.latest, c.rtt.srtt, c.rtt.min
+	if !d.again {
+		a.RTT = d.latest
+	}
+	a.SRTT, a.MinRTT = c.rtt.srtt, c.rtt.min
 	a.Recovery = c.rec.phase != open
 	c.rate.sample(now, c.rtt.min, &a)
 	if a.Acked > 0 || a.Lost > 0 {
@@ -166,8 +170,11 @@ func (c *Conn) delivered(now mono.Time, r *sent, d *delivery) {
 	d.bytes += r.len()
 	c.rate.got(now, r, r.len())
 	c.rack.delivered(now, r, c.rtt.min)
-	if !r.again {
-		// Karn's rule (RFC 6298, 3).
+	if r.again {
+		// Karn's rule (RFC 6298, 3). It spoils the others too: what lay
+		// behind this packet may have waited for it.
+		d.again = true
+	} else {
 		rtt := now.Sub(r.at)
 		d.oldest = max(d.oldest, rtt)
 		if d.latest == 0 || rtt < d.latest {

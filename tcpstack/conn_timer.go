@@ -126,7 +126,7 @@ func (c *Conn) timeout(now mono.Time) {
 			c.drop(r)
 		}
 	}
-	c.rec = recovery{phase: timeout, point: c.nxt, undo: true, undoFrom: c.una, frto: first && c.rtt.backoff == 1}
+	c.rec = recovery{phase: timeout, point: c.nxt, undo: true, undoFrom: c.una, frto: c.snap.SACK && first && c.rtt.backoff == 1}
 	c.rack.probing, c.rack.probe = false, false
 	c.control.Congested(now, cc.Signal{
 		Kind: cc.Timeout, First: first, Bytes: c.lostBytes, InFlight: c.flight,

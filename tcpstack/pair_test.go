@@ -180,3 +180,19 @@ func TestTransfer(t *testing.T) {
 		}
 	}
 }
+
+func TestLongFatPipe(t *testing.T) {
+	for _, loss := range []float64{0, 0.001, 0.01} {
+		for _, algorithm := range []string{"bbr", "cubic"} {
+			cfg := config(algorithm)
+			p := newPair([2]*Config{cfg, cfg}, nil)
+			p.delay, p.rate, p.queue, p.loss = 40*time.Millisecond, 12.5e6, 1_000_000, loss
+			const n = 32 << 20
+			d := p.transfer(t, n)
+			s := p.conn[0].Stats()
+			t.Logf("%-6s loss %.3f %8v share %.2f rtx %d timeouts %d fast %d spurious %d tlp %d %s", algorithm, loss,
+				d.Round(time.Millisecond), n/d.Seconds()/(12.5e6*1448/1514),
+				s.Retransmitted, s.Timeouts, s.FastRecoveries, s.Spurious, s.TailProbes, p.conn[0].State())
+		}
+	}
+}

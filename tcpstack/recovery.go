@@ -32,7 +32,7 @@ type recovery struct {
 	undo      bool
 	undoFrom  uint64
 	undoBytes int  // sent again and not yet reported twice
-	frto      bool // RFC 5682: the first ACK after the timeout tells
+	frto      bool // RFC 5682, with SACK: the first ACK after the timeout tells
 
 	// Peers without SACK (RFC 6582).
 	dupAcks int
@@ -78,9 +78,13 @@ func (c *Conn) pipe() int {
 	return max(0, c.flight-c.rec.dupAcks*c.mss)
 }
 
-// room gives the bytes that congestion control lets into the network now.
+// room gives the bytes that congestion control lets into the network now. PRR
+// spreads the way to a smaller window over the ACKs of a round trip. A controller
+// that sets its own pace needs no such spreading, and one whose window is not
+// smaller must not be held to what ACKs release, or it could never grow on a path
+// where something is always lost.
 func (c *Conn) room() int {
-	if c.rec.phase == fast {
+	if c.rec.phase == fast && c.control.Rate() == 0 {
 		return c.rec.allow
 	}
 	return c.control.Window() - c.pipe()

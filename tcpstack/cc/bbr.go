@@ -97,6 +97,7 @@ type bbrConfig struct {
 	beta          float64
 	headroom      float64 // share of inflightLong left to others
 	margin        float64 // share of the bandwidth not paced
+	queueGain     float64 // of minRTT: round trips that long had a queue
 	fullLosses    int     // ACKs with losses that end startup
 	minRTTWindow  time.Duration
 	probeRTTEvery time.Duration
@@ -108,6 +109,7 @@ var bbrParameters = []Param{
 	{Name: "beta", Unit: "share kept at most of a bound after losses", Default: 0.7, Min: 0.1, Max: 0.99},
 	{Name: "headroom", Unit: "share of the inflight limit left to others", Default: 0.15, Min: 0, Max: 0.5},
 	{Name: "pacing_margin", Unit: "share of the bandwidth not used", Default: 0.01, Min: 0, Max: 0.2},
+	{Name: "queue_rtt_gain", Unit: "times the smallest round trip; losses below loss_threshold count with such a queue only, with 1 always, as in the draft", Default: 1.125, Min: 1, Max: 4},
 	{Name: "startup_pacing_gain", Unit: "times the bandwidth", Default: 2.77, Min: 1.25, Max: 4},
 	{Name: "startup_full_losses", Unit: "ACKs with losses in a round trip that end startup", Default: 6, Min: 1, Max: 1000},
 	{Name: "drain_pacing_gain", Unit: "times the bandwidth", Default: 0.5, Min: 0.1, Max: 1},
@@ -132,6 +134,7 @@ func newBBR(cfg *Config) Controller {
 		beta:          value("beta"),
 		headroom:      value("headroom"),
 		margin:        value("pacing_margin"),
+		queueGain:     value("queue_rtt_gain"),
 		fullLosses:    int(value("startup_full_losses")),
 		minRTTWindow:  seconds("min_rtt_window"),
 		probeRTTEvery: seconds("probe_rtt_interval"),

@@ -1,5 +1,7 @@
 package cc
 
+import "time"
+
 // bbrLosses is what losses say about the path: a long-term bound on what may be
 // in flight, found by probing, and short-term bounds that follow the delivery
 // of the last round trip (5.5.10).
@@ -14,8 +16,10 @@ type bbrLosses struct {
 	roundDelivered int64 // total delivered when it began
 	roundStart     bool  // the latest ACK began one
 	lossInRound    bool
-	lossInAck      bool // since the latest ACK
-	lossAcks       int  // ACKs with losses, for startup
+	ecnInRound     bool          // CE marks are not random
+	roundRTT       time.Duration // smallest sample in it; 0: none
+	lossInAck      bool          // since the latest ACK
+	lossAcks       int           // ACKs with losses, for startup
 
 	undo struct { // before the recovery episode (5.5.11.1)
 		state         bbrState // to return to; bbrStates: none
@@ -49,13 +53,26 @@ func (b *bbr) updateCongestion(a *Ack) {
 		b.lossInAck = false
 		b.lossAcks++
 	}
+	if a.RTT > 0 && (b.roundRTT == 0 || a.RTT < b.roundRTT) {
+		b.roundRTT = a.RTT
+	}
 	if !b.roundStart {
 		return // wait until the end of the round trip
 	}
-	if b.lossInRound && !b.probingUp() {
+	if b.lossInRound && !b.probingUp() && b.congested(a) {
 		b.lowerBounds()
 	}
-	b.lossInRound = false
+	b.lossInRound, b.ecnInRound, b.roundRTT = false, false, 0
+}
+
+// congested reports whether the losses of the round trip that ends speak of
+// congestion. The draft takes every loss for it, and slows down by the share
+// lost, every round trip until the next probe; with one random loss in a
+// hundred packets that costs a quarter of the bandwidth. Here losses below the
+// threshold count only if a queue stood through the whole round trip.
+func (b *bbr) congested(a *Ack) bool {
+	return b.tooHigh(a.LostTotal-a.PriorLost, a.TxInFlight) ||
+		b.ecnInRound || float64(b.roundRTT) >= b.queueGain*float64(b.minRTT)
 }
 
 // lowerBounds is AdaptLowerBoundsFromCongestion (5.5.10.3): slow down to what
@@ -101,6 +118,7 @@ func (b *bbr) lostPacket(s *Signal) {
 // (3.6): in a round trip like a loss, and as the end of a probe.
 func (b *bbr) marked(s *Signal) {
 	b.noteLoss()
+	b.ecnInRound = true
 	switch {
 	case b.state == bbrStartup:
 		b.fillPipe()

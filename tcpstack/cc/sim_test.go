@@ -21,8 +21,8 @@ const simMSS = 1448
 type path struct {
 	rate   float64 // bytes per second
 	rtt    time.Duration
-	buffer float64 // bytes
-	loss   float64 // share of packets
+	buffer float64          // bytes
+	loss   float64          // share of packets
 	losses func(n int) bool // in addition, by number of the packet; nil: none
 
 	// The receiver acknowledges every lump segments, or after hold.

@@ -1,0 +1,154 @@
+package lab
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"accd/netcfg/netlab"
+)
+
+// patience is how long a program of the demo may take to start, or to stop.
+const patience = 10 * time.Second
+
+// fetchLimit bounds one run; the slowest takes about a minute.
+const fetchLimit = 3 * time.Minute
+
+// run makes one of the demo's runs.
+func (d *demo) run(ctx context.Context, name string) (run *Run, err error) {
+	congestion := "cubic"
+	if name == directBBR {
+		congestion = "bbr"
+	}
+	if err := d.setCongestion(d.top.Server, congestion); err != nil {
+		return nil, err
+	}
+	if err := d.setCongestion(d.top.Client, "cubic"); err != nil {
+		return nil, err
+	}
+	// A perfect link until everything is in its place.
+	if err := d.top.WAN.Set(Path{}, Path{}); err != nil {
+		return nil, err
+	}
+	var box *accd
+	if name == accdBBR {
+		if box, err = d.startAccd(ctx); err != nil {
+			return nil, err
+		}
+		defer func() { err = errors.Join(err, box.stop()) }()
+	}
+	// The neighbours find each other before the clock runs.
+	c, err := d.top.Client.Dial(ctx, "tcp", strings.TrimSuffix(strings.TrimPrefix(d.url(), "http://"), "/file"))
+	if err != nil {
+		return nil, fmt.Errorf("the client does not reach the server: %w", err)
+	}
+	if err := c.Close(); err != nil {
+		return nil, err
+	}
+
+	if err := d.top.WAN.Set(demoPaths(d.Seed)); err != nil {
+		return nil, err
+	}
+	run = &Run{Name: name}
+	if err := d.fetch(ctx, run); err != nil {
+		return nil, err
+	}
+	_, toClient := d.top.WAN.Stats()
+	run.Retransmissions = toClient.Retransmitted
+	if box != nil {
+		return run, box.wantCustody(ctx, d.Size)
+	}
+	return run, nil
+}
+
+// setCongestion sets the congestion control of a namespace's kernel, and lets
+// it forget what earlier runs taught it about the path.
+func (d *demo) setCongestion(ns *netlab.Namespace, name string) error {
+	if err := ns.Sysctl("net.ipv4.tcp_no_metrics_save", "1"); err != nil {
+		return err
+	}
+	const key = "net.ipv4.tcp_congestion_control"
+	err := ns.Sysctl(key, name)
+	if errors.Is(err, os.ErrPermission) {
+		// Outside the initial namespace only what is allowed there for
+		// everybody can be the default. It is, for a moment.
+		err = allowed(name, func() error { return ns.Sysctl(key, name) })
+	}
+	if errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("this kernel has no %s: modprobe tcp_%s, or use a kernel that has it: %w", name, name, err)
+	}
+	return err
+}
+
+// allowed runs f while the kernel lets everybody use a congestion control.
+func allowed(name string, f func() error) error {
+	const file = "/proc/sys/net/ipv4/tcp_allowed_congestion_control"
+	before, err := os.ReadFile(file)
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(file, []byte(strings.TrimSpace(string(before))+" "+name), 0o644); err != nil {
+		return fmt.Errorf("allowing %s in %s: %w", name, file, err)
+	}
+	return errors.Join(f(), os.WriteFile(file, before, 0o644))
+}
+
+// fetch lets the client's curl fetch the file, and fills in the time, the
+// samples and whether the file is right.
+func (d *demo) fetch(ctx context.Context, run *Run) error {
+	ctx, cancel := context.WithTimeout(ctx, fetchLimit)
+	defer cancel()
+	file := filepath.Join(d.dir, run.Name)
+	// -q: no configuration of the user has a say.
+	cmd := exec.CommandContext(ctx, d.curl, "-q", "--silent", "--show-error", "--fail", "--noproxy", "*",
+		"--output", file, "--write-out", "%{time_total}", d.url())
+	var out, errOut strings.Builder
+	cmd.Stdout, cmd.Stderr = &out, &errOut
+	if err := d.top.Client.Start(cmd); err != nil {
+		return err
+	}
+	done := make(chan error, 1)
+	go func() { done <- cmd.Wait() }()
+
+	begin := time.Now()
+	last, at := int64(0), begin
+	tick := time.NewTicker(sampleEvery)
+	defer tick.Stop()
+	for {
+		var err error
+		ended := false
+		select {
+		case err = <-done:
+			ended = true
+		case <-tick.C:
+		}
+		now := time.Now()
+		_, s := d.top.WAN.Stats()
+		if !ended || now.Sub(at) > sampleEvery/10 {
+			mbit := float64(s.Payload-last) * 8 / 1e6 / now.Sub(at).Seconds()
+			run.samples = append(run.samples, mbit)
+			d.progress.sample(run.Name, min(s.Payload, d.Size), d.Size, now.Sub(begin).Seconds(), mbit)
+		}
+		last, at = s.Payload, now
+		switch {
+		case !ended:
+			continue
+		case ctx.Err() != nil:
+			return context.Cause(ctx)
+		case err != nil:
+			return fmt.Errorf("curl: %w: %s", err, strings.TrimSpace(errOut.String()))
+		}
+		break
+	}
+	if _, err := fmt.Sscan(out.String(), &run.Seconds); err != nil {
+		return fmt.Errorf("curl said %q instead of its time: %w", out.String(), err)
+	}
+	var err error
+	run.SHA256OK, err = d.checkFile(file)
+	return errors.Join(err, os.Remove(file))
+}

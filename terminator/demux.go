@@ -1,0 +1,266 @@
+package terminator
+
+import (
+	"accd/policy"
+	"accd/splice"
+	"accd/tcpstack"
+	"accd/tcpstack/buf"
+	"accd/tcpstack/mono"
+	"accd/tcpstack/wire"
+	"accd/terminator/link"
+)
+
+// neighbour reads the destination of a frame: 02:ac:cd:00:00:0n is the
+// neighbour that the routes of steered packets point to, n the network of the
+// interface they came in by.
+func neighbour(frame []byte) (n splice.Network, ok bool) {
+	if len(frame) < wire.EthLen || [5]byte(frame) != [5]byte{0x02, 0xac, 0xcd} || frame[5] > byte(splice.WAN) {
+		return 0, false
+	}
+	return splice.Network(frame[5]), true
+}
+
+// receive decides about one frame that came in by from's tap. handed says that
+// another shard read it.
+func (s *shard) receive(from splice.Side, f *link.Frame, handed bool) {
+	network, ok := neighbour(f.Bytes)
+	if !ok {
+		s.count.reasons[NotForUs]++
+		return
+	}
+	v := &s.view
+	kind := v.Parse(f.Bytes)
+	if v.End == 0 {
+		s.count.reasons[NotIP]++
+		return
+	}
+	v.Partial = f.Virtio.Flags&wire.VirtioNeedsCsum != 0
+	if !handed {
+		s.count.count(from, v, f.Virtio.GSOSize)
+	}
+	switch kind {
+	case wire.KindTCP:
+		s.receiveTCP(from, f, network, handed)
+	case wire.KindICMPError:
+		s.receiveICMP(from, f, handed)
+	case wire.KindFragment:
+		s.passFor(Fragmented, from, f)
+	case wire.KindIPOptions:
+		s.receiveOptions(from, f)
+	case wire.KindBad:
+		s.passFor(Malformed, from, f)
+	default:
+		s.passFor(NotTCP, from, f)
+	}
+}
+
+// receiveTCP asks the flow of a segment what becomes of it.
+func (s *shard) receiveTCP(from splice.Side, f *link.Frame, network splice.Network, handed bool) {
+	v := &s.view
+	// What is partial or marked valid needs no look (RFC 9293, MUST-3: the
+	// rest does). A corrupted segment changes nothing here.
+	if !v.Partial && f.Virtio.Flags&wire.VirtioDataValid == 0 && !v.ChecksumOK() {
+		s.passFor(BadChecksum, from, f)
+		return
+	}
+	client := v.Tuple()
+	if from == splice.Server {
+		client = client.Reverse()
+	}
+	fl := s.flows.find(client)
+	if fl == nil && !handed && !v.Flags().Has(wire.SYN) {
+		if to := s.other(client); to != nil {
+			s.count.handoff.tcp++
+			if !s.hand(to, from, f) {
+				s.count.reasons[HandoffFull]++
+			}
+			return
+		}
+	}
+	meta := s.meta(network)
+	s.read(f)
+	if fl == nil || fl.opening || s.segment.Flags.Has(wire.SYN) {
+		s.handshake(from, f, client, fl, meta)
+		return
+	}
+	s.toFlow(fl, from, f, meta)
+}
+
+// toFlow gives the segment to its flow.
+func (s *shard) toFlow(fl *flow, from splice.Side, f *link.Frame, meta splice.Meta) {
+	fl.heard = s.now
+	if s.stopping && !fl.active {
+		s.segment.Drop()
+		s.passFor(Stopping, from, f)
+		return
+	}
+	s.current = fl
+	disposition := fl.Receive(s.now, from, &s.segment, meta)
+	s.current = nil
+	if disposition == splice.Pass {
+		s.segment.Drop()
+		s.pass(from, f)
+	}
+	if fl.active || fl.State() != splice.OnWire {
+		s.ready(fl)
+	}
+}
+
+// meta is what a flow is told of the packet in view beside the segment. The TTL
+// is what the packet had before the kernel forwarded it to the tap.
+func (s *shard) meta(network splice.Network) splice.Meta {
+	v := &s.view
+	return splice.Meta{TTL: above(v.TTL()), TOS: v.TOS(), FlowLabel: v.FlowLabel(), From: network}
+}
+
+// above gives the TTL one hop back.
+func above(ttl uint8) uint8 { return ttl + 1 - (ttl+1)>>8*0 }
+
+// read fills the shard's segment from the frame in view.
+func (s *shard) read(f *link.Frame) {
+	v, seg := &s.view, &s.segment
+	seg.Seq, seg.Ack = v.Seq(), v.Ack()
+	seg.Flags, seg.Window, seg.Urgent = v.Flags(), v.Window(), v.Urgent()
+	seg.ECN = v.TOS() & 3
+	seg.Options.Decode(v.OptionBytes())
+	seg.Payload = buf.Ref{}
+	if v.Data < v.End {
+		seg.Payload = f.Ref(v.Data, v.End)
+	}
+	seg.GSOSize = int(f.Virtio.GSOSize)
+}
+
+// handshake follows a segment that may belong to the opening of a connection,
+// which may replace fl, an older one of the same addresses and ports.
+func (s *shard) handshake(from splice.Side, f *link.Frame, client wire.Tuple, fl *flow, meta splice.Meta) {
+	syn := s.segment.Flags.Has(wire.SYN)
+	first := syn && !s.segment.Flags.Has(wire.ACK) && from == splice.Client
+	if s.stopping {
+		if fl != nil {
+			s.toFlow(fl, from, f, meta)
+			return
+		}
+		s.segment.Drop()
+		s.passFor(Stopping, from, f)
+		return
+	}
+	if first {
+		if why, ok := s.mayOpen(client, meta); !ok {
+			if fl != nil {
+				s.toFlow(fl, from, f, meta)
+				return
+			}
+			s.segment.Drop()
+			s.passFor(why, from, f)
+			return
+		}
+	}
+	established := s.opening.Receive(s.now, from, client, &s.segment, meta, &s.record)
+	if syn {
+		splice.RelaySYN(&s.view, s.terms.clamp(s.view.Is6))
+	}
+	switch {
+	case established:
+		s.clients.done(client.Src, s.now)
+		s.segment.Drop()
+		s.passFor(s.admit(client, fl, meta), from, f)
+	case fl != nil:
+		fl.opening = fl.opening || first
+		s.toFlow(fl, from, f, meta)
+	case syn:
+		s.segment.Drop()
+		s.passFor(Opening, from, f)
+	default:
+		s.segment.Drop()
+		s.passFor(NoFlow, from, f)
+	}
+}
+
+// mayOpen says whether a client's SYN is followed, and why not.
+func (s *shard) mayOpen(client wire.Tuple, meta splice.Meta) (Reason, bool) {
+	if s.decide(client, meta).Action != policy.Accelerate {
+		return Rule, false
+	}
+	if !s.clients.begin(client.Src, s.now) {
+		return ClientOpening, false
+	}
+	return Opening, true
+}
+
+// decide gives what the policy says of a client's packet.
+func (s *shard) decide(client wire.Tuple, meta splice.Meta) *policy.Verdict {
+	n := s.policy.Network(client.Src, policy.Network(meta.From))
+	return s.policy.Decide(client, policy.Meta{From: n, DSCP: meta.TOS >> 2})
+}
+
+// admit makes a flow of the handshake in the shard's record, unless a limit
+// forbids it. old is the flow of an earlier connection of the same name, or nil.
+func (s *shard) admit(client wire.Tuple, old *flow, meta splice.Meta) Reason {
+	v := s.decide(client, meta)
+	if v.Action != policy.Accelerate {
+		return Rule
+	}
+	if !s.newFlows.take(s.now) {
+		return TooManyNew
+	}
+	if old != nil {
+		s.count.replaced++
+		s.discard(old)
+	}
+	if s.t.flows.Add(1) > int64(s.policy.Limits.Flows) {
+		s.t.flows.Add(-1)
+		return TableFull
+	}
+	nets := s.record.Networks()
+	terms := s.terms.of(v,
+		s.policy.Network(client.Src, policy.Network(nets[splice.Client])),
+		s.policy.Network(client.Dst, policy.Network(nets[splice.Server])))
+	fl := s.flows.add(client, s.now)
+	fl.verdict = v
+	s.t.owners.set(client, s.index)
+	s.count.flows++
+	s.current = fl
+	fl.Start(s.now, &s.record, terms, &s.env)
+	s.current = nil
+	return Opening
+}
+
+// receiveICMP asks the flow that an ICMP error quotes. Only news of a packet too
+// big concern accd; all others are the endpoints' business (RFC 5927, 5).
+func (s *shard) receiveICMP(from splice.Side, f *link.Frame, handed bool) {
+	v := &s.view
+	mtu, tooBig := v.PacketTooBig()
+	if !tooBig || !v.Partial && f.Virtio.Flags&wire.VirtioDataValid == 0 && !v.ChecksumOK() {
+		s.passFor(ICMPError, from, f)
+		return
+	}
+	quoted, seq := v.Quote()
+	// The quoted packet went to the server, or to the client.
+	for to, client := range map2(quoted) {
+		if fl := s.flows.find(client); fl != nil {
+			s.current = fl
+			disposition := fl.PacketTooBig(s.now, to, seq, mtu)
+			s.current = nil
+			s.ready(fl)
+			if disposition == splice.Pass {
+				s.passFor(ICMPError, from, f)
+			}
+			return
+		}
+	}
+	if !handed {
+		for _, client := range [2]wire.Tuple{quoted, quoted.Reverse()} {
+			if to := s.other(client); to != nil {
+				s.count.handoff.icmp++
+				if !s.hand(to, from, f) {
+					s.count.reasons[HandoffFull]++
+				}
+				return
+			}
+		}
+	}
+	s.passFor(ICMPError, from, f)
+}
+
+var _ = mono.Never
+var _ tcpstack.Packet

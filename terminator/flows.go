@@ -1,0 +1,157 @@
+package terminator
+
+import (
+	"time"
+
+	"accd/policy"
+	"accd/splice"
+	"accd/tcpstack/mono"
+	"accd/tcpstack/timer"
+	"accd/tcpstack/wire"
+)
+
+// flow is a splice.Flow with its places in the shard's table, wheel and lists.
+type flow struct {
+	splice.Flow
+	client  wire.Tuple
+	verdict *policy.Verdict
+	timer   timer.Entry[*flow]
+	next    *flow // in a ready list
+	heard   mono.Time
+	born    mono.Time
+	serial  uint64 // unique within the shard; 0: a free place
+	index   uint32 // its place
+	queued  bool   // it is in a ready list
+	active  bool   // it was not on the wire when the shard looked last
+	opening bool   // a SYN for the same addresses and ports has been seen
+}
+
+// chunk is how many flows are allocated together.
+const chunk = 256
+
+// flows is the shard's table: places that never move, found by a map without
+// pointers, which the garbage collector need not read.
+type flows struct {
+	places []*[chunk]flow
+	free   []uint32
+	byName map[wire.Tuple]uint32
+	serial uint64
+}
+
+func (t *flows) init() { t.byName = make(map[wire.Tuple]uint32) }
+
+// len gives the number of flows.
+func (t *flows) len() int { return len(t.byName) }
+
+// at gives a place, in use or not.
+func (t *flows) at(i uint32) *flow { return &t.places[i/chunk][i%chunk] }
+
+// find gives the flow of a client's tuple, nil if there is none.
+func (t *flows) find(client wire.Tuple) *flow {
+	i, ok := t.byName[client]
+	if !ok {
+		return nil
+	}
+	return t.at(i)
+}
+
+// add makes an empty flow.
+func (t *flows) add(client wire.Tuple, now mono.Time) *flow {
+	if len(t.free) == 0 {
+		first := uint32(len(t.places) * chunk)
+		t.places = append(t.places, new([chunk]flow))
+		for i := range uint32(chunk) {
+			t.free = append(t.free, first+chunk-1-i)
+		}
+	}
+	i := t.free[len(t.free)-1]
+	t.free = t.free[:len(t.free)-1]
+	t.serial++
+	f := t.at(i)
+	*f = flow{client: client, index: i, serial: t.serial, born: now, heard: now}
+	f.timer.Owner = f
+	t.byName[client] = i
+	return f
+}
+
+// remove gives up the place of f, which is in no list and not armed.
+func (t *flows) remove(f *flow) {
+	delete(t.byName, f.client)
+	t.free = append(t.free, f.index)
+	*f = flow{index: f.index}
+}
+
+// all calls do for every flow; do may remove it.
+func (t *flows) all(do func(*flow)) {
+	for _, c := range t.places {
+		for i := range c {
+			if c[i].serial != 0 {
+				do(&c[i])
+			}
+		}
+	}
+}
+
+// Ours. Every place is looked at once a minute.
+const (
+	sweepPeriod = 100 * time.Millisecond
+	sweepParts  = 600
+)
+
+// age removes flows on the wire that were not heard of for longer than their
+// steering element lives: the kernel has forgotten them too.
+func (s *shard) age(now mono.Time) {
+	if now.Before(s.swept.Add(sweepPeriod)) {
+		return
+	}
+	s.swept = now
+	places := uint32(len(s.flows.places) * chunk)
+	for range (places + sweepParts - 1) / sweepParts {
+		if s.hand >= places {
+			s.hand = 0
+		}
+		f := s.flows.at(s.hand)
+		s.hand++
+		if f.serial != 0 && !f.active && !f.queued && now.Sub(f.heard) > s.t.cfg.Idle {
+			s.count.expired++
+			s.remove(f)
+		}
+	}
+}
+
+// remove forgets f.
+func (s *shard) remove(f *flow) {
+	s.wheel.Disarm(&f.timer)
+	if f.active {
+		s.active--
+	}
+	s.t.owners.clear(f.client, s.index)
+	s.t.flows.Add(-1)
+	s.flows.remove(f)
+}
+
+// list is a queue of flows that may have something to send.
+type list struct{ first, last *flow }
+
+func (l *list) push(f *flow) {
+	f.queued, f.next = true, nil
+	if l.last == nil {
+		l.first = f
+	} else {
+		l.last.next = f
+	}
+	l.last = f
+}
+
+func (l *list) pop() *flow {
+	f := l.first
+	if f == nil {
+		return nil
+	}
+	l.first = f.next
+	if l.first == nil {
+		l.last = nil
+	}
+	f.queued, f.next = false, nil
+	return f
+}

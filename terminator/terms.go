@@ -1,0 +1,82 @@
+package terminator
+
+import (
+	"accd/policy"
+	"accd/splice"
+	"accd/tcpstack"
+	"accd/tcpstack/cc"
+	"accd/tcpstack/wire"
+)
+
+// headers are the bytes of IP and TCP headers without options.
+func headers(is6 bool) int {
+	if is6 {
+		return wire.IPv6Len + wire.TCPLen
+	}
+	return wire.IPv4Len + wire.TCPLen
+}
+
+// terms remembers what verdicts mean for flows, so that a new flow allocates
+// nothing.
+type terms struct {
+	mtu     [3]int // by network
+	offload bool
+	known   map[termsKey]*splice.Terms
+}
+
+type termsKey struct {
+	verdict        *policy.Verdict
+	client, server policy.Network
+}
+
+func (t *terms) init(cfg *Config, offload bool) {
+	t.offload = offload
+	for n, mtu := range cfg.MTU {
+		if mtu == 0 {
+			mtu = 1500
+		}
+		t.mtu[n] = mtu
+	}
+	t.forget()
+}
+
+// forget drops what is remembered: the table of verdicts has changed.
+func (t *terms) forget() { t.known = make(map[termsKey]*splice.Terms) }
+
+// of gives the terms of a flow between two networks.
+func (t *terms) of(v *policy.Verdict, client, server policy.Network) *splice.Terms {
+	k := termsKey{v, client, server}
+	if known := t.known[k]; known != nil {
+		return known
+	}
+	a, b := v.Profile(client), v.Profile(server)
+	made := &splice.Terms{
+		Rule:      v.Rule,
+		Leg:       [2]*tcpstack.Config{t.leg(a, client), t.leg(b, server)},
+		MaxBuffer: max(a.MaxBuffer, b.MaxBuffer),
+	}
+	t.known[k] = made
+	return made
+}
+
+func (t *terms) leg(p *policy.Profile, n policy.Network) *tcpstack.Config {
+	c := &tcpstack.Config{
+		InitialWindow: p.InitialWindow,
+		MTU:           t.mtu[n],
+		MaxRate:       p.MaxRate,
+		Relay:         true,
+	}
+	if !t.offload {
+		c.MaxSegment = 1 // the device cannot cut superpackets
+	}
+	var err error
+	if c.NewController, err = cc.Constructor(p.Congestion, p.Parameters); err != nil {
+		panic("BUG: terminator: the policy lets through: " + err.Error())
+	}
+	return c
+}
+
+// clamp gives the largest MSS that all networks carry.
+func (t *terms) clamp(is6 bool) int {
+	return min(t.mtu[0], t.mtu[1], t.mtu[2]) - headers(is6)
+}

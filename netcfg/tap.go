@@ -3,7 +3,6 @@ package netcfg
 import (
 	"errors"
 	"fmt"
-	"net"
 	"os"
 
 	"github.com/songgao/water"
@@ -90,10 +89,9 @@ func OpenTap(o TapOptions) (t *Tap, err error) {
 	// dropped when the others are attached.
 	var first *os.File
 	if !o.Plain {
+		// Its error is text only. If the header is not the reason, making the
+		// plain device fails as well and says why.
 		first, err = firstQueue(o.Name)
-		if err != nil && !errors.Is(err, unix.EINVAL) && !errors.Is(err, unix.EOPNOTSUPP) {
-			return nil, tapError(o.Name, err)
-		}
 		t.Offload = err == nil
 	}
 	for range o.Queues {
@@ -222,9 +220,6 @@ func (t *Tap) setLink(mtu int) error {
 	}
 	return nil
 }
-
-// HardwareAddr gives the MAC as package net has it.
-func (t *Tap) HardwareAddr() net.HardwareAddr { return net.HardwareAddr(t.MAC[:]) }
 
 // control runs f with the descriptor of a file, which stays open meanwhile.
 func control(file *os.File, f func(fd int) error) error {

@@ -3,9 +3,7 @@ package terminator
 import (
 	"accd/policy"
 	"accd/splice"
-	"accd/tcpstack"
 	"accd/tcpstack/buf"
-	"accd/tcpstack/mono"
 	"accd/tcpstack/wire"
 	"accd/terminator/link"
 )
@@ -44,9 +42,9 @@ func (s *shard) receive(from splice.Side, f *link.Frame, handed bool) {
 	case wire.KindICMPError:
 		s.receiveICMP(from, f, handed)
 	case wire.KindFragment:
-		s.passFor(Fragmented, from, f)
+		s.receiveOdd(Fragmented, from, f)
 	case wire.KindIPOptions:
-		s.receiveOptions(from, f)
+		s.receiveOdd(IPOptions, from, f)
 	case wire.KindBad:
 		s.passFor(Malformed, from, f)
 	default:
@@ -71,9 +69,7 @@ func (s *shard) receiveTCP(from splice.Side, f *link.Frame, network splice.Netwo
 	if fl == nil && !handed && !v.Flags().Has(wire.SYN) {
 		if to := s.other(client); to != nil {
 			s.count.handoff.tcp++
-			if !s.hand(to, from, f) {
-				s.count.reasons[HandoffFull]++
-			}
+			s.hand(to, from, f)
 			return
 		}
 	}
@@ -114,7 +110,12 @@ func (s *shard) meta(network splice.Network) splice.Meta {
 }
 
 // above gives the TTL one hop back.
-func above(ttl uint8) uint8 { return ttl + 1 - (ttl+1)>>8*0 }
+func above(ttl uint8) uint8 {
+	if ttl == 255 {
+		return ttl
+	}
+	return ttl + 1
+}
 
 // read fills the shard's segment from the frame in view.
 func (s *shard) read(f *link.Frame) {
@@ -203,21 +204,24 @@ func (s *shard) admit(client wire.Tuple, old *flow, meta splice.Meta) Reason {
 	if !s.newFlows.take(s.now) {
 		return TooManyNew
 	}
-	if old != nil {
+	fl := old
+	if fl == nil {
+		if s.t.flows.Add(1) > int64(s.policy.Limits.Flows) {
+			s.t.flows.Add(-1)
+			return TableFull
+		}
+		fl = s.flows.add(client, s.now)
+		s.t.owners.set(client, s.index)
+	} else {
 		s.count.replaced++
-		s.discard(old)
-	}
-	if s.t.flows.Add(1) > int64(s.policy.Limits.Flows) {
-		s.t.flows.Add(-1)
-		return TableFull
+		fl.Forget()
+		s.flows.renew(fl, s.now)
 	}
 	nets := s.record.Networks()
 	terms := s.terms.of(v,
 		s.policy.Network(client.Src, policy.Network(nets[splice.Client])),
 		s.policy.Network(client.Dst, policy.Network(nets[splice.Server])))
-	fl := s.flows.add(client, s.now)
 	fl.verdict = v
-	s.t.owners.set(client, s.index)
 	s.count.flows++
 	s.current = fl
 	fl.Start(s.now, &s.record, terms, &s.env)
@@ -235,32 +239,48 @@ func (s *shard) receiveICMP(from splice.Side, f *link.Frame, handed bool) {
 		return
 	}
 	quoted, seq := v.Quote()
-	// The quoted packet went to the server, or to the client.
-	for to, client := range map2(quoted) {
-		if fl := s.flows.find(client); fl != nil {
-			s.current = fl
-			disposition := fl.PacketTooBig(s.now, to, seq, mtu)
-			s.current = nil
-			s.ready(fl)
-			if disposition == splice.Pass {
-				s.passFor(ICMPError, from, f)
-			}
-			return
-		}
+	// The quoted packet went to the server, or else to the client.
+	client, to := quoted, splice.Server
+	fl := s.flows.find(client)
+	if fl == nil {
+		client, to = quoted.Reverse(), splice.Client
+		fl = s.flows.find(client)
 	}
-	if !handed {
-		for _, client := range [2]wire.Tuple{quoted, quoted.Reverse()} {
-			if to := s.other(client); to != nil {
-				s.count.handoff.icmp++
-				if !s.hand(to, from, f) {
-					s.count.reasons[HandoffFull]++
-				}
-				return
-			}
+	if fl != nil {
+		s.current = fl
+		disposition := fl.PacketTooBig(s.now, to, seq, mtu)
+		s.current = nil
+		s.ready(fl)
+		if disposition == splice.Pass {
+			s.passFor(ICMPError, from, f)
+		}
+		return
+	}
+	for _, client := range [2]wire.Tuple{quoted, quoted.Reverse()} {
+		if owner := s.other(client); owner != nil && !handed {
+			s.count.handoff.icmp++
+			s.hand(owner, from, f)
+			return
 		}
 	}
 	s.passFor(ICMPError, from, f)
 }
 
-var _ = mono.Never
-var _ tcpstack.Packet
+// receiveOdd passes a packet with IP options or a fragment. If it shows the
+// ports of a flow, that flow drains first (custody.md, "URG, unknown option, IP
+// option, fragment").
+func (s *shard) receiveOdd(why Reason, from splice.Side, f *link.Frame) {
+	v := &s.view
+	if client, ok := v.Ports(); ok {
+		if from == splice.Server {
+			client = client.Reverse()
+		}
+		if fl := s.flows.find(client); fl != nil && fl.active {
+			s.current = fl
+			fl.Drain(s.now, splice.ReasonOddPacket)
+			s.current = nil
+			s.ready(fl)
+		}
+	}
+	s.passFor(why, from, f)
+}

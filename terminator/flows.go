@@ -66,12 +66,19 @@ func (t *flows) add(client wire.Tuple, now mono.Time) *flow {
 	}
 	i := t.free[len(t.free)-1]
 	t.free = t.free[:len(t.free)-1]
-	t.serial++
 	f := t.at(i)
-	*f = flow{client: client, index: i, serial: t.serial, born: now, heard: now}
+	f.client, f.index = client, i
 	f.timer.Owner = f
 	t.byName[client] = i
+	t.renew(f, now)
 	return f
+}
+
+// renew makes f the flow of another connection of the same name.
+func (t *flows) renew(f *flow, now mono.Time) {
+	t.serial++
+	f.Flow, f.verdict, f.opening = splice.Flow{}, nil, false
+	f.serial, f.born, f.heard = t.serial, now, now
 }
 
 // remove gives up the place of f, which is in no list and not armed.

@@ -65,16 +65,18 @@ type inbox struct {
 	parcels []parcel
 }
 
-// hand copies a frame to the shard to, and reports whether there was room.
-func (s *shard) hand(to *shard, from splice.Side, f *link.Frame) bool {
+// hand copies a frame to the shard to; it is dropped if too many wait there.
+func (s *shard) hand(to *shard, from splice.Side, f *link.Frame) {
 	to.inbox.Lock()
 	full := len(to.inbox.parcels) >= inboxSize
 	if !full {
 		to.inbox.parcels = append(to.inbox.parcels, parcel{from, f.Virtio, append([]byte(nil), f.Bytes...)})
 	}
 	to.inbox.Unlock()
+	if full {
+		s.count.reasons[HandoffFull]++
+	}
 	to.wake()
-	return !full
 }
 
 // unpack receives the parcels as if they had been read here.

@@ -39,7 +39,8 @@ func checkCommand() *cobra.Command {
 				return &exitError{code: exitConfig}
 			}
 			if !out.json() && len(problems.List) == 0 {
-				fmt.Fprintf(c.OutOrStdout(), "%s: valid, %d rules\n", args[0], len(table.Verdicts()))
+				n := len(table.Verdicts())
+				fmt.Fprintf(c.OutOrStdout(), "%s: valid, %d rule%s\n", args[0], n, plural(n))
 			}
 			return nil
 		},
@@ -62,4 +63,11 @@ func load(path string) (*policy.Table, *policy.Problems, error) {
 	}
 	table, problems := policy.Parse(path, src)
 	return table, problems, nil
+}
+
+func plural(n int) string {
+	if n == 1 {
+		return ""
+	}
+	return "s"
 }

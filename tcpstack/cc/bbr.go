@@ -94,6 +94,7 @@ type bbrConfig struct {
 
 	gains         [bbrStates]struct{ pacing, cwnd float64 } // 5.6.1, the table
 	lossThresh    float64                                   // of a round trip's data
+	lossSpread    float64                                   // standard deviations the count may exceed it by
 	beta          float64
 	headroom      float64 // share of inflightLong left to others
 	margin        float64 // share of the bandwidth not paced
@@ -106,6 +107,7 @@ type bbrConfig struct {
 
 var bbrParameters = []Param{
 	{Name: "loss_threshold", Unit: "share of a round trip's data", Default: 0.02, Min: 0.001, Max: 0.5},
+	{Name: "loss_spread", Unit: "standard deviations a count of losses may exceed loss_threshold by; 0 as in the draft", Default: 2, Min: 0, Max: 10},
 	{Name: "beta", Unit: "share kept at most of a bound after losses", Default: 0.7, Min: 0.1, Max: 0.99},
 	{Name: "headroom", Unit: "share of the inflight limit left to others", Default: 0.15, Min: 0, Max: 0.5},
 	{Name: "pacing_margin", Unit: "share of the bandwidth not used", Default: 0.01, Min: 0, Max: 0.2},
@@ -131,6 +133,7 @@ func newBBR(cfg *Config) Controller {
 		initial:       cfg.InitialWindow * cfg.MSS,
 		noSACK:        cfg.NoSACK,
 		lossThresh:    value("loss_threshold"),
+		lossSpread:    value("loss_spread"),
 		beta:          value("beta"),
 		headroom:      value("headroom"),
 		margin:        value("pacing_margin"),

@@ -1,6 +1,9 @@
 package cc
 
-import "time"
+import (
+	"math"
+	"time"
+)
 
 // bbrLosses is what losses say about the path: a long-term bound on what may be
 // in flight, found by probing, and short-term bounds that follow the delivery
@@ -69,10 +72,14 @@ func (b *bbr) updateCongestion(a *Ack) {
 // congestion. The draft takes every loss for it, and slows down by the share
 // lost, every round trip until the next probe; with one random loss in a
 // hundred packets that costs a quarter of the bandwidth. Here losses below the
-// threshold count only if a queue stood through the whole round trip.
+// threshold count only if a queue stood through the whole round trip, and one
+// that is not our own, left by Startup or Up.
 func (b *bbr) congested(a *Ack) bool {
-	return b.tooHigh(a.LostTotal-a.PriorLost, a.TxInFlight) ||
-		b.ecnInRound || float64(b.roundRTT) >= b.queueGain*float64(b.minRTT)
+	if b.ecnInRound || b.tooHigh(a.LostTotal-a.PriorLost, a.TxInFlight) {
+		return true
+	}
+	own := b.state == bbrDrain || b.state == bbrDown
+	return float64(b.roundRTT) >= b.queueGain*float64(b.minRTT) && (!own || b.queueGain == 1)
 }
 
 // lowerBounds is AdaptLowerBoundsFromCongestion (5.5.10.3): slow down to what
@@ -128,9 +135,15 @@ func (b *bbr) marked(s *Signal) {
 	}
 }
 
-// tooHigh is IsInflightTooHigh (5.5.10.2): lost bytes of those in flight.
+// tooHigh is IsInflightTooHigh (5.5.10.2): whether as many bytes lost of those
+// in flight were too many. The draft compares with the threshold alone; but few
+// packets make a noisy rate, and with a hundred in flight one random loss in a
+// hundred would pass for three now and then. So the count may exceed the
+// threshold by lossSpread standard deviations.
 func (b *bbr) tooHigh(lost int64, inFlight int) bool {
-	return float64(lost) > b.lossThresh*float64(inFlight) || lost > 0 && b.noSACK
+	allowed := b.lossThresh * float64(inFlight)
+	allowed += b.lossSpread * math.Sqrt(allowed*float64(b.mss))
+	return float64(lost) > allowed || lost > 0 && b.noSACK
 }
 
 // inflightTooHigh is HandleInflightTooHigh (5.5.10.2).

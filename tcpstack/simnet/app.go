@@ -61,6 +61,7 @@ type app struct {
 
 // allowance gives how many of n bytes that have arrived may be read now.
 func (a *app) allowance(now mono.Time, n int64) int64 {
+	a.pause(now)
 	if now < a.nextRd {
 		return 0
 	}
@@ -79,6 +80,11 @@ func (a *app) tookOff(now mono.Time, n int64) {
 	if a.ReadRate > 0 && n > 0 {
 		a.nextRd = now.Add(10 * time.Millisecond)
 	}
+	a.pause(now)
+}
+
+// pause begins the pauses that are due.
+func (a *app) pause(now mono.Time) {
 	for len(a.Pauses) > 0 && a.read >= a.Pauses[0].At {
 		a.nextRd = max(a.nextRd, now.Add(a.Pauses[0].For))
 		a.Pauses = a.Pauses[1:]

@@ -1,0 +1,57 @@
+# accd: what can be done here. `make` alone lists it.
+GO       ?= go
+VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
+LDFLAGS   = -s -w -X main.version=$(VERSION)
+TOOL      = $(GO) tool -modfile=tools/go.mod
+FUZZTIME ?= 10s
+SEEDS    ?= 20000
+RACE      = CGO_ENABLED=1 $(GO) test -race
+
+.DEFAULT_GOAL := help
+.PHONY: help build demo test unit e2e lint sim fuzz bench clean deps-demo deps-test FORCE
+
+help: ## list the targets
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+
+build: bin/accd ## build bin/accd, one static binary
+
+bin/accd: FORCE
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $@ ./cmd/accd
+
+demo: deps-demo build ## a whole accelerated WAN on this machine, in namespaces (root)
+	./bin/accd demo
+
+test: deps-test ## vet, and every test but e2e with the race detector; as root nothing is skipped
+	$(GO) vet ./...
+	$(RACE) $$($(GO) list ./... | grep -v /e2e)
+
+e2e: deps-test build ## real programs through accd in namespaces (root)
+	ACCD_BIN=$(CURDIR)/bin/accd $(GO) test -count=1 -timeout 20m ./e2e/...
+
+lint: ## gofmt, vet, staticcheck, golangci-lint (the tools are built on first use)
+	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); test -z "$$unformatted" || { echo "gofmt would change:" $$unformatted; exit 1; }
+	$(GO) vet ./...
+	$(TOOL) staticcheck ./...
+	$(TOOL) golangci-lint run ./...
+
+sim: ## many more random networks than `make test` runs: make sim SEEDS=100000
+	$(GO) test ./tcpstack/simnet -count=1 -timeout 0 -run Random -seeds $(SEEDS)
+
+fuzz: ## every fuzz target for a while: make fuzz FUZZTIME=10m
+	@set -e; for pkg in $$($(GO) list ./...); do \
+	  for target in $$($(GO) test -list '^Fuzz' $$pkg | grep '^Fuzz' || true); do \
+	    echo "== $$pkg $$target"; $(GO) test $$pkg -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME); \
+	  done; done
+
+bench: deps-test build ## accd against the kernel's forwarding, and the benchmarks of the data path (root)
+	ACCD_BIN=$(CURDIR)/bin/accd $(GO) run ./e2e/bench
+	$(GO) test -run '^$$' -bench . -benchmem ./tcpstack/... ./splice/... ./terminator/...
+
+clean: ## remove what was built
+	rm -rf bin demo-report.html
+
+deps-demo:
+	@deploy/install-tools nginx:nginx-light curl:curl
+
+deps-test:
+	@deploy/install-tools nginx:nginx-light curl:curl gcc:gcc,libc6-dev ip:iproute2 nft:nftables

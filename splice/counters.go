@@ -1,0 +1,16 @@
+package splice
+
+// Counters count what the flows of one shard do. They only grow.
+type Counters struct {
+	// By counts by Reason: handshakes that made no record, segments with data
+	// that stayed on the wire, packets that changed nothing, drains, ends.
+	By [Reasons]uint64
+
+	Established uint64 // handshakes that made a record
+	Entered     uint64 // times custody began
+	Exited      uint64 // times it ended on the wire
+	Resets      uint64 // RSTs of accd's own
+
+	// Payload bytes by sender: acknowledged by accd, and passed.
+	TakenBytes, PassedBytes [2]uint64
+}

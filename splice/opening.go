@@ -1,0 +1,234 @@
+package splice
+
+import (
+	"hash/maphash"
+	"time"
+
+	"accd/tcpstack"
+	"accd/tcpstack/mono"
+	"accd/tcpstack/wire"
+)
+
+// Ours.
+const (
+	ways     = 4                // slots a handshake can be in
+	slotLife = 30 * time.Second // a slot untouched for so long is free
+)
+
+// harmless are the options a handshake may carry (docs/custody.md, Opening).
+const harmless = wire.HasMSS | wire.HasWScale | wire.HasSACKPermitted | wire.HasTS | wire.HasFastOpen
+
+// Opening follows handshakes in a table of fixed size: a flood of SYNs costs
+// what it costs before, and a handshake that loses its slot is only a flow that
+// is not accelerated.
+type Opening struct {
+	Count *Counters // nil: not counted
+
+	seed  maphash.Seed
+	slots []handshake
+}
+
+// handshake is a slot.
+type handshake struct {
+	tuple       wire.Tuple // client → server
+	touched     mono.Time  // 0: free
+	syn, synAck half
+	bad         Reason // None: nothing speaks against custody so far
+}
+
+// half is what one endpoint said in its SYN or SYN-ACK.
+type half struct {
+	at     mono.Time // when it came first; 0: not yet
+	again  bool      // it was repeated: no round trip can be measured
+	iss    wire.Seq
+	window uint16
+	set    wire.OptionSet
+	mss    uint16
+	scale  uint8
+	tsVal  uint32
+	data   int // bytes of fast-open data
+	meta   Meta
+}
+
+// NewOpening makes a table of at least slots handshakes.
+func NewOpening(slots int) *Opening {
+	n := ways
+	for n < slots {
+		n *= 2
+	}
+	return &Opening{seed: maphash.MakeSeed(), slots: make([]handshake, n)}
+}
+
+// Receive follows one packet that passes between tuples without a Flow, or of a
+// Flow that is Reopening; client names the direction from the client on. It
+// borrows s. When the packet is the client's ACK that completes a handshake
+// fit for custody, it fills rec and reports true: make a Flow of it, and give
+// that the same packet.
+func (o *Opening) Receive(now mono.Time, from Side, client wire.Tuple, s *tcpstack.Segment, m Meta, rec *Record) (established bool) {
+	isSYN := s.Flags.Has(wire.SYN)
+	if s.Flags.Has(wire.RST) || !isSYN && (from == Server || !s.Flags.Has(wire.ACK)) {
+		return false
+	}
+	h := o.slot(now, &client, isSYN && from == Client)
+	if h == nil {
+		return false
+	}
+	switch {
+	case !isSYN:
+		return o.established(now, h, s, rec)
+	case from == Client && !s.Flags.Has(wire.ACK):
+		h.repeat(now, &h.syn, s, m)
+	case from == Server && s.Flags.Has(wire.ACK):
+		o.answered(now, h, s, m)
+	default:
+		h.spoil(Simultaneous)
+	}
+	return false
+}
+
+// slot finds the handshake of a tuple; with make it gives it the slot that is
+// free or untouched for the longest time.
+func (o *Opening) slot(now mono.Time, t *wire.Tuple, make bool) *handshake {
+	var key [36]byte
+	copy(key[:16], t.Src[:])
+	copy(key[16:32], t.Dst[:])
+	key[32], key[33] = byte(t.SrcPort>>8), byte(t.SrcPort)
+	key[34], key[35] = byte(t.DstPort>>8), byte(t.DstPort)
+	at := int(maphash.Bytes(o.seed, key[:])) & (len(o.slots) - 1) &^ (ways - 1)
+	set := o.slots[at : at+ways]
+	oldest := &set[0]
+	for i := range set {
+		h := &set[i]
+		if h.touched != 0 && h.tuple == *t {
+			if now.Sub(h.touched) < slotLife {
+				h.touched = now
+				return h
+			}
+			h.touched = 0
+		}
+		if h.touched < oldest.touched {
+			oldest = h
+		}
+	}
+	if !make {
+		return nil
+	}
+	if oldest.touched != 0 && now.Sub(oldest.touched) < slotLife {
+		o.count(Unseen)
+	}
+	*oldest = handshake{tuple: *t, touched: now}
+	return oldest
+}
+
+func (o *Opening) count(r Reason) {
+	if o.Count != nil {
+		o.Count.By[r]++
+	}
+}
+
+func (h *handshake) spoil(why Reason) {
+	if h.bad == None {
+		h.bad = why
+	}
+}
+
+// repeat takes a SYN or SYN-ACK. All of them must be equal but for TSval, ECN
+// and fast-open data.
+func (h *handshake) repeat(now mono.Time, x *half, s *tcpstack.Segment, m Meta) {
+	set := s.Options.Set &^ wire.HasFastOpen
+	switch {
+	case x.at != 0 && x == &h.syn && x.iss != s.Seq:
+		// Port reuse: another connection, from the beginning.
+		*h = handshake{tuple: h.tuple, touched: h.touched}
+	case x.at != 0:
+		x.again = true
+		x.data = max(x.data, s.Payload.Len())
+		if x.iss != s.Seq || x.window != s.Window || x.set != set || x.mss != s.Options.MSS && set&wire.HasMSS != 0 ||
+			x.scale != s.Options.WScale && set&wire.HasWScale != 0 {
+			h.spoil(SYNChanged)
+		}
+		x.tsVal = s.Options.TSVal
+		return
+	}
+	if !s.Options.Only(harmless) {
+		h.spoil(SYNOptions)
+	}
+	*x = half{at: now, iss: s.Seq, window: s.Window, set: set, tsVal: s.Options.TSVal, data: s.Payload.Len(), meta: m}
+	if set&wire.HasMSS != 0 {
+		x.mss = s.Options.MSS
+	}
+	if set&wire.HasWScale != 0 {
+		x.scale = min(s.Options.WScale, wire.MaxWScale)
+	}
+}
+
+// answered takes a SYN-ACK.
+func (o *Opening) answered(now mono.Time, h *handshake, s *tcpstack.Segment, m Meta) {
+	first := h.syn.iss.Add(1)
+	if h.syn.at == 0 || !s.Ack.In(first, first.Add(h.syn.data+1)) {
+		return // not of this handshake
+	}
+	if h.synAck.at != 0 && h.synAck.iss != s.Seq {
+		// A SYN cookie made anew: the client's ACK tells which one it took.
+		h.synAck = half{}
+		h.syn.again = true
+	}
+	h.repeat(now, &h.synAck, s, m)
+}
+
+// established takes the client's ACK: its numbers must be exact.
+func (o *Opening) established(now mono.Time, h *handshake, s *tcpstack.Segment, rec *Record) bool {
+	c, v := &h.syn, &h.synAck
+	if c.at == 0 || v.at == 0 || s.Seq != c.iss.Add(1) || s.Ack != v.iss.Add(1) {
+		return false
+	}
+	h.touched = 0
+	if h.bad != None {
+		o.count(h.bad)
+		return false
+	}
+	both := c.set & v.set
+	*rec = Record{
+		Tuple:      h.tuple,
+		SACK:       both&wire.HasSACKPermitted != 0,
+		Timestamps: both&wire.HasTS != 0,
+	}
+	if both&wire.HasWScale == 0 {
+		c.scale, v.scale = 0, 0
+	}
+	rec.Dir[Client].open(now, c, v, rec.Timestamps)
+	rec.Dir[Server].open(now, v, c, rec.Timestamps)
+	// The round trips of the two legs, from where accd is.
+	if !c.again && !v.again {
+		rec.Dir[Server].roundTrip(v.at.Sub(c.at))
+	}
+	if !v.again {
+		rec.Dir[Client].roundTrip(now.Sub(v.at))
+	}
+	if o.Count != nil {
+		o.Count.Established++
+	}
+	return true
+}
+
+// open begins the direction of the endpoint that said x and was told y.
+func (d *Direction) open(now mono.Time, x, y *half, timestamps bool) {
+	d.Next = x.iss.Add(1)
+	d.Acked = d.Next
+	d.Own = d.Next.Add(int(y.window)) // of a SYN, not scaled (RFC 7323, 2.2)
+	d.Edge = d.Own
+	d.MaxWnd = uint32(x.window)
+	d.MSS, d.Scale = x.mss, x.scale
+	d.headers(x.meta)
+	if timestamps {
+		d.TSRecent, d.TSAge = x.tsVal, now
+		d.flags |= hasTS
+	}
+}
+
+// roundTrip takes the first sample of the leg (RFC 6298, 2.2).
+func (d *Direction) roundTrip(rtt time.Duration) {
+	if rtt > 0 {
+		d.SRTT, d.RTTVar, d.MinRTT = micros(rtt), micros(rtt/2), micros(rtt)
+	}
+}

@@ -1,0 +1,129 @@
+package splice
+
+import (
+	"time"
+
+	"accd/tcpstack"
+	"accd/tcpstack/cc"
+	"accd/tcpstack/mono"
+	"accd/tcpstack/wire"
+)
+
+// Record is a flow on the wire: plain old data without pointers, so that it can
+// lie in shared memory and be handed to another process.
+type Record struct {
+	Tuple      wire.Tuple   // client → server
+	Dir        [2]Direction // by the side that sends
+	SACK       bool         // agreed in the handshake
+	Timestamps bool         // agreed in the handshake
+	Unsynced   bool         // after a gap in steering: the numbers are not known
+	fresh      bool         // Unsynced: data and its ACK were seen since
+}
+
+// Direction is what one endpoint sends, and what accd knows of the leg to it.
+type Direction struct {
+	Next  wire.Seq // behind the highest byte that passed
+	Acked wire.Seq // what the opposite endpoint acknowledged
+	Edge  wire.Seq // the largest right edge (ack + window) this endpoint was told
+	Own   wire.Seq // the largest right edge the opposite endpoint itself told
+
+	MaxWnd    uint32    // the largest window this endpoint offered, bytes (RFC 5961, 5.2)
+	TSRecent  uint32    // its newest TSval (RFC 7323, 4.3), with hasTS
+	TSAge     mono.Time // when that came
+	FIN       wire.Seq  // of its FIN, with hasFIN
+	FlowLabel uint32    // of its packets; IPv6
+
+	// What the next custody needs to start well on the leg to this endpoint;
+	// 0: unknown. Times in microseconds.
+	SRTT, RTTVar, MinRTT uint32
+	Window, Ssthresh     uint32    // bytes
+	Bandwidth            int64     // bytes per second
+	Learned              mono.Time // when the last custody ended
+
+	Passed, Taken uint64 // payload bytes that passed, and that accd acknowledged
+
+	tsFresh uint32  // Unsynced: TSval of the newest segment
+	MSS     uint16  // its MSS option; 0: none
+	Scale   uint8   // shift of the windows it sends (RFC 7323, 2)
+	TTL     uint8   // of its packets
+	TOS     uint8   // of its packets, without ECN
+	Net     Network // the network its packets come from
+	flags   dirFlags
+}
+
+type dirFlags uint8
+
+const (
+	hasTS    dirFlags = 1 << iota // TSRecent is known
+	hasFIN                        // its FIN passed
+	seen                          // Unsynced: a segment of it came since the gap
+	answered                      // Unsynced: what came since was acknowledged
+)
+
+func (d *Direction) is(f dirFlags) bool { return d.flags&f != 0 }
+
+// quiet reports that no byte of the direction is on its way.
+func (d *Direction) quiet() bool { return d.Next == d.Acked }
+
+// closed reports that the endpoint's FIN is acknowledged.
+func (d *Direction) closed() bool { return d.is(hasFIN) && d.FIN.Less(d.Acked) }
+
+// finished reports that both directions are closed.
+func (r *Record) finished() bool { return r.Dir[Client].closed() && r.Dir[Server].closed() }
+
+// tupleTo gives the tuple of packets towards a side.
+func (r *Record) tupleTo(to Side) wire.Tuple {
+	if to == Server {
+		return r.Tuple
+	}
+	return r.Tuple.Reverse()
+}
+
+// memoryLasts is how long what was learnt of a path is worth something.
+const memoryLasts = 10 * time.Minute
+
+// snapshot fills s for the Conn that talks to side.
+func (r *Record) snapshot(now mono.Time, side Side, s *tcpstack.Snapshot) {
+	me, far := &r.Dir[side], &r.Dir[side.Other()]
+	*s = tcpstack.Snapshot{
+		Tuple:      r.tupleTo(side),
+		MSS:        int(me.MSS),
+		SndScale:   me.Scale,
+		RcvScale:   far.Scale,
+		SACK:       r.SACK,
+		Timestamps: r.Timestamps,
+		SndClosed:  far.closed(),
+		RcvClosed:  me.closed(),
+		SndUna:     far.Acked,
+		SndNxt:     far.Acked,
+		SndWnd:     max(0, far.Own.Sub(far.Acked)),
+		MaxWnd:     int(me.MaxWnd),
+		RcvNxt:     me.Next,
+		RcvEdge:    me.Edge,
+		TSVal:      far.TSRecent,
+		SRTT:       time.Duration(me.SRTT) * time.Microsecond,
+		RTTVar:     time.Duration(me.RTTVar) * time.Microsecond,
+		MinRTT:     time.Duration(me.MinRTT) * time.Microsecond,
+	}
+	if me.is(hasTS) {
+		s.TSRecent, s.TSRecentAge = me.TSRecent, me.TSAge
+	}
+	if age := now.Sub(me.Learned); !me.Learned.IsZero() && age < memoryLasts {
+		s.CC = cc.Memory{
+			Window: int(me.Window), Ssthresh: int(me.Ssthresh), Bandwidth: me.Bandwidth,
+			MinRTT: s.MinRTT, Age: age,
+		}
+	}
+}
+
+// learn keeps what the Conn that talked to side leaves behind.
+func (r *Record) learn(now mono.Time, side Side, s *tcpstack.Snapshot) {
+	d := &r.Dir[side]
+	d.SRTT, d.RTTVar, d.MinRTT = micros(s.SRTT), micros(s.RTTVar), micros(s.MinRTT)
+	d.Window, d.Ssthresh = clip(s.CC.Window), clip(s.CC.Ssthresh)
+	d.Bandwidth, d.Learned = s.CC.Bandwidth, now
+}
+
+func micros(d time.Duration) uint32 { return clip(int(d / time.Microsecond)) }
+
+func clip(n int) uint32 { return uint32(min(max(n, 0), 1<<32-1)) }

@@ -1,0 +1,140 @@
+package splice
+
+// Following a flow on the wire: what a record learns from packets that pass.
+// docs/custody.md, Wire, is to be read first.
+
+import (
+	"time"
+
+	"accd/tcpstack"
+	"accd/tcpstack/mono"
+	"accd/tcpstack/wire"
+)
+
+// Ours.
+const (
+	// slack is how far behind the acknowledged bytes a segment may begin and
+	// still be believed: keepalives, repetitions.
+	slack = 64 << 10
+	// pawsIdle is how long a TSval can be compared (RFC 7323, 5.5).
+	pawsIdle = 24 * 24 * time.Hour
+	// maxWindow is the largest window there is (RFC 7323, 2.3).
+	maxWindow = 65535 << wire.MaxWScale
+)
+
+// believe reports whether the opposite endpoint would believe a segment: with
+// the numbers it could have (docs/custody.md, Wire) and a timestamp that is not
+// older than what came before (RFC 7323, 5.3). Its checksum was verified before.
+func (r *Record) believe(now mono.Time, from Side, s *tcpstack.Segment) bool {
+	d, o := &r.Dir[from], &r.Dir[from.Other()]
+	if !s.Flags.Has(wire.ACK) {
+		return false // RFC 9293, 3.10.7.4: fifth
+	}
+	if s.Seq.Sub(d.Acked) < -slack || !s.Seq.LessEq(d.Edge) {
+		return false
+	}
+	if s.Ack.Sub(o.Acked) < -int(d.MaxWnd) || !s.Ack.LessEq(o.Next) {
+		return false
+	}
+	return !r.aged(now, d, s)
+}
+
+// aged reports that the TSval of s is older than one that came before.
+func (r *Record) aged(now mono.Time, d *Direction, s *tcpstack.Segment) bool {
+	return r.Timestamps && d.is(hasTS) && s.Options.Has(wire.HasTS) &&
+		int32(s.Options.TSVal-d.TSRecent) < 0 && now.Sub(d.TSAge) < pawsIdle
+}
+
+// heed takes the acknowledging half of a believed segment: its ACK and window,
+// its timestamp, and what accd's own packets repeat of its headers.
+func (r *Record) heed(now mono.Time, from Side, s *tcpstack.Segment, m Meta) {
+	d, o := &r.Dir[from], &r.Dir[from.Other()]
+	d.headers(m)
+	o.Acked = wire.MaxSeq(o.Acked, s.Ack)
+	wnd := int(s.Window) << d.Scale
+	d.MaxWnd = max(d.MaxWnd, uint32(wnd))
+	edge := s.Ack.Add(wnd)
+	o.Own = wire.MaxSeq(o.Own, edge)
+	o.Edge = wire.MaxSeq(o.Edge, edge)
+	// docs/custody.md, Timestamps: SEG.SEQ ≤ next and SEG.SEQ + LEN ≥ acked.
+	if r.Timestamps && s.Options.Has(wire.HasTS) && s.Seq.LessEq(d.Next) && d.Acked.LessEq(s.End()) {
+		d.TSRecent, d.TSAge = s.Options.TSVal, now
+		d.flags |= hasTS
+	}
+}
+
+// headers keeps what packets in the name of this endpoint repeat.
+func (d *Direction) headers(m Meta) {
+	d.TTL, d.TOS, d.FlowLabel, d.Net = m.TTL, m.TOS&^3, m.FlowLabel, m.From
+}
+
+// extend takes the data half of a believed segment that passes.
+func (r *Record) extend(from Side, s *tcpstack.Segment) {
+	d := &r.Dir[from]
+	end := s.End()
+	if d.is(hasFIN) && d.FIN.Add(1).Less(end) {
+		d.flags &^= hasFIN // data behind a FIN: it was none
+	}
+	if s.Flags.Has(wire.FIN) {
+		d.FIN = end.Add(-1)
+		d.flags |= hasFIN
+	}
+	if n := s.Payload.Len(); n > 0 {
+		d.Passed += uint64(min(n, max(0, s.Seq.Add(n).Sub(d.Next))))
+	}
+	d.Next = wire.MaxSeq(d.Next, end)
+}
+
+// unsync notes a gap in steering: what passed meanwhile is not known
+// (docs/custody.md, Drain).
+func (r *Record) unsync() {
+	r.Unsynced, r.fresh = true, false
+	for i := range r.Dir {
+		r.Dir[i].flags &^= seen | answered
+	}
+}
+
+// resync follows a flow after a gap until fresh data and its ACK have shown
+// where both directions are: each endpoint has acknowledged what the other was
+// seen to send. Until then Acked is where the first segment since began. What
+// does not fit begins anew, so forged numbers stand only until the next real
+// segment, and custody on them would hold nothing but forged bytes.
+func (r *Record) resync(now mono.Time, from Side, s *tcpstack.Segment, m Meta) {
+	d, o := &r.Dir[from], &r.Dir[from.Other()]
+	if !s.Flags.Has(wire.ACK) || s.Flags.Any(wire.SYN|wire.RST) || r.aged(now, d, s) {
+		return
+	}
+	if off := s.Seq.Sub(d.Acked); !d.is(seen) || off < -slack || off > maxWindow {
+		d.Acked, d.Next = s.Seq, s.Seq
+		d.flags = d.flags&^(answered|hasFIN) | seen
+		r.fresh = false
+	}
+	d.headers(m)
+	if !s.Seq.Less(d.Next) {
+		d.tsFresh = s.Options.TSVal
+	}
+	r.extend(from, s)
+	if !o.is(seen) || !s.Ack.In(o.Acked, o.Next.Add(1)) {
+		return
+	}
+	r.fresh = r.fresh || o.Acked.Less(s.Ack)
+	wnd := int(s.Window) << d.Scale
+	d.MaxWnd = max(d.MaxWnd, uint32(wnd))
+	o.Acked, o.Own = s.Ack, s.Ack.Add(wnd)
+	o.flags |= answered
+	if !r.fresh || !d.is(answered) {
+		return
+	}
+	r.Unsynced = false
+	for i := range r.Dir {
+		d := &r.Dir[i]
+		// I3: an edge told before the gap stays, where it still is one.
+		if ahead := d.Edge.Sub(d.Own); ahead < 0 || ahead > maxWindow {
+			d.Edge = d.Own
+		}
+		if r.Timestamps && (!d.is(hasTS) || int32(d.tsFresh-d.TSRecent) > 0) {
+			d.TSRecent, d.TSAge = d.tsFresh, now
+			d.flags |= hasTS
+		}
+	}
+}

@@ -1,0 +1,32 @@
+package simnet
+
+import (
+	"fmt"
+
+	"accd/splice"
+	"accd/tcpstack/buf"
+)
+
+// judge says whether a connection ended as its scripts have it: both ends, every
+// byte, no error unless a script aborts it, and no buffer left.
+func judge(hosts [2]*Host, box func() string, pool *buf.Pool) error {
+	aborted := hosts[0].Aborted || hosts[1].Aborted
+	for i, h := range hosts {
+		name, want := nameOf(splice.Side(i)), hosts[1-i].app.Total()
+		switch {
+		case !h.Ended():
+			return fmt.Errorf("the %s hangs; it has read %d bytes of %d and written %d of %d %s", name, h.Read(), want, h.Written(), h.app.Total(), box())
+		case aborted:
+		case h.Err != nil:
+			return fmt.Errorf("the %s's connection ended for no reason: %w %s", name, h.Err, box())
+		case h.Read() != want:
+			return fmt.Errorf("the %s read %d bytes of %d %s", name, h.Read(), want, box())
+		}
+	}
+	hosts[0].Discard()
+	hosts[1].Discard()
+	if n := pool.InUse(); n != 0 {
+		return fmt.Errorf("the hosts leak %d bytes of buffers", n)
+	}
+	return nil
+}

@@ -1,0 +1,63 @@
+package terminator
+
+import (
+	"accd/splice"
+	"accd/tcpstack/wire"
+	"accd/terminator/link"
+)
+
+// passFor passes the frame in view and counts why.
+func (s *shard) passFor(why Reason, from splice.Side, f *link.Frame) {
+	s.count.reasons[why]++
+	s.pass(from, f)
+}
+
+// pass writes the frame in view to the other tap, unmodified but for the
+// destination MAC and the TTL: the kernel forwards it twice, before and after
+// accd, and a router counts once.
+func (s *shard) pass(from splice.Side, f *link.Frame) {
+	v, to := &s.view, from.Other()
+	d := &s.dev[to]
+	copy(f.Bytes, d.mac[:])
+	v.SetTTL(above(v.TTL()))
+	payload := 0
+	if v.Kind == wire.KindTCP {
+		payload = v.End - v.Data
+	}
+	s.count.out[to].add(v.End-v.L3, payload, int(f.Virtio.GSOSize))
+	s.sent(d.queue.Send(&f.Virtio, f.Bytes, nil))
+}
+
+// emit writes the packet a flow has made to the tap that faces to.
+func (s *shard) emit(f *flow, to splice.Side) {
+	d, p, h := &s.dev[to], &s.packet, &s.header
+	f.Template(to, &s.template)
+	h.DstMAC, h.SrcMAC = d.mac, d.neighbour
+	h.Tuple, h.TOS, h.TTL, h.FlowLabel = s.template.Tuple, s.template.TOS, s.template.TTL, s.template.FlowLabel
+	h.Seq, h.Ack, h.Flags, h.Window, h.Urgent = p.Seq, p.Ack, p.Flags, p.Window, 0
+	h.Options, h.PayloadLen = &p.Options, p.Len
+	n, l4 := h.Put(s.head[:])
+	s.virtio = wire.VirtioHeader{}
+	if d.offload {
+		s.virtio.Flags = wire.VirtioNeedsCsum
+		s.virtio.CsumStart, s.virtio.CsumOffset = uint16(l4), 16
+		if p.GSOSize > 0 && p.Len > p.GSOSize {
+			s.virtio.GSOType = wire.VirtioGSOTCPv6
+			if h.Tuple.Is4() {
+				s.virtio.GSOType = wire.VirtioGSOTCPv4
+			}
+			s.virtio.GSOSize, s.virtio.HdrLen = uint16(p.GSOSize), uint16(n)
+		}
+	} else {
+		wire.FinishChecksum(s.head[:n], l4, p.Payload)
+	}
+	s.count.out[to].add(n-wire.EthLen+p.Len, p.Len, p.GSOSize)
+	s.sent(d.queue.Send(&s.virtio, s.head[:n], p.Payload))
+}
+
+// sent notes that a tap is gone.
+func (s *shard) sent(err error) {
+	if err != nil && s.err == nil {
+		s.err = err
+	}
+}

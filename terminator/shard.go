@@ -1,0 +1,309 @@
+package terminator
+
+import (
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"go.uber.org/zap"
+
+	"accd/policy"
+	"accd/splice"
+	"accd/tcpstack"
+	"accd/tcpstack/buf"
+	"accd/tcpstack/mono"
+	"accd/tcpstack/timer"
+	"accd/tcpstack/wire"
+	"accd/terminator/link"
+)
+
+// Ours: how much a turn does of one thing before the next gets its share.
+const (
+	turnFrames = 64        // frames read per device
+	turnRead   = 1 << 20   // bytes read per device
+	turnSend   = 1 << 20   // bytes sent
+	flowSend   = 128 << 10 // bytes sent by one flow while others wait
+)
+
+// Ours: a turn comes at least this often, and one that comes later than maxGap
+// after the last finds the heartbeat lapsed and packets gone by (custody.md,
+// "a gap in steering").
+const (
+	turnPeriod = 100 * time.Millisecond
+	maxGap     = 500 * time.Millisecond
+)
+
+// device is one tap as a shard sees it.
+type device struct {
+	queue     link.Queue
+	mac       [6]byte // the tap's own: the destination of what is written to it
+	neighbour [6]byte // the source
+	offload   bool
+}
+
+// shard does all work for the flows whose packets the kernel puts into one
+// queue of both taps. Nothing of it is touched by another goroutine but inbox,
+// requests, pending, turns and quit.
+type shard struct {
+	t     *Terminator
+	index int
+	log   *zap.Logger
+	dev   [2]device // by the splice.Side they face
+
+	now      mono.Time // of this turn
+	last     mono.Time // of the turn before
+	pool     buf.Pool
+	wheel    timer.Wheel[*flow]
+	flows    flows
+	opening  *splice.Opening
+	clients  openings
+	newFlows bucket
+	terms    terms
+	policy   *policy.Table
+	env      splice.Env
+	custody  splice.Counters
+	count    counters
+	fresh    list // flows that something happened to
+	busy     list // flows that have used up their share of a turn
+	active   int  // flows not on the wire
+	swept    mono.Time
+	hand     uint32 // of age: the place to look at next
+	stopping bool   // no flow leaves the wire any more
+	err      error  // a tap is gone
+
+	current *flow // whose code runs: the one to blame for a panic
+	expire  func(*flow)
+
+	// Reused for every packet.
+	frame    link.Frame
+	view     wire.View
+	segment  tcpstack.Segment
+	record   splice.Record
+	packet   tcpstack.Packet
+	template splice.Template
+	header   wire.Header
+	virtio   wire.VirtioHeader
+	head     [wire.MaxHeader]byte
+
+	inbox    inbox
+	requests requests
+	pending  atomic.Bool // something is in inbox or requests
+	turns    atomic.Uint64
+	quiet    chan struct{} // closed when the shard is stopping and holds nothing
+	quit     atomic.Bool
+	wait     waiter
+}
+
+// requests are functions that others want run between two turns.
+type requests struct {
+	sync.Mutex
+	list []func(*shard)
+}
+
+func (s *shard) init(now mono.Time) {
+	s.now, s.last, s.swept = now, now, now
+	s.wheel.Init(now)
+	s.flows.init()
+	s.newFlows.filled = now
+	s.expire = func(f *flow) {
+		s.current = f
+		f.Expire(s.now)
+		s.current = nil
+		s.ready(f)
+	}
+}
+
+// turn does once, in order, everything there is to do at now, and gives the
+// instant by which the next turn must come; now if there is more to do.
+func (s *shard) turn(now mono.Time) (next mono.Time) {
+	s.now = now
+	if gap := now.Sub(s.last); gap > maxGap {
+		s.log.Warn("the shard stood still: flows drain", zap.Int("shard", s.index), zap.Duration("gap", gap))
+		s.gap()
+	}
+	s.last = now
+	if s.pending.Swap(false) {
+		s.unpack()
+		s.answer()
+	}
+	more := s.readFrom(splice.Client)
+	more = s.readFrom(splice.Server) || more
+	s.wheel.Advance(now, s.expire)
+	more = s.send() || more
+	s.age(now)
+	if s.stopping && s.active == 0 {
+		s.silent()
+	}
+	s.turns.Add(1)
+	if more || s.pending.Load() {
+		return now
+	}
+	return min(s.wheel.Next(), now.Add(turnPeriod))
+}
+
+// readFrom receives what waits at a tap, up to a turn's share, and reports
+// whether there may be more.
+func (s *shard) readFrom(side splice.Side) (more bool) {
+	q, f := s.dev[side].queue, &s.frame
+	bytes := 0
+	for range turnFrames {
+		ok, err := q.Recv(&s.pool, f)
+		if err != nil {
+			s.sent(err)
+			return false
+		}
+		if !ok {
+			return false
+		}
+		s.receive(side, f, false)
+		if bytes += len(f.Bytes); bytes >= turnRead {
+			return true
+		}
+	}
+	return true
+}
+
+// ready puts f among the flows that send next.
+func (s *shard) ready(f *flow) {
+	if !f.queued {
+		s.fresh.push(f)
+	}
+}
+
+// send lets flows send, up to a turn's share, and reports whether there is more.
+// Flows that something happened to come first, so that an ACK does not wait for
+// the bulk of others; those with more to send than their share take turns.
+func (s *shard) send() (more bool) {
+	for sent := 0; sent < turnSend; {
+		f := s.fresh.pop()
+		if f == nil {
+			f = s.busy.pop()
+		}
+		if f == nil {
+			return false
+		}
+		n, more := s.sendFlow(f)
+		sent += n
+		s.settle(f)
+		if more && f.serial != 0 {
+			s.busy.push(f)
+		}
+	}
+	return s.fresh.first != nil || s.busy.first != nil
+}
+
+// sendFlow sends what f has, up to its share, and gives how much that was.
+func (s *shard) sendFlow(f *flow) (sent int, more bool) {
+	s.current = f
+	for sent < flowSend {
+		to, ok := f.Transmit(s.now, &s.packet)
+		if !ok {
+			s.current = nil
+			return sent, false
+		}
+		s.emit(f, to)
+		sent += s.packet.Len + wire.MaxHeader
+	}
+	s.current = nil
+	return sent, true
+}
+
+// settle notes what has become of f, which is in no list.
+func (s *shard) settle(f *flow) {
+	state := f.State()
+	if active := state != splice.OnWire && state != splice.Gone; active != f.active {
+		f.active = active
+		if active {
+			s.active++
+		} else {
+			s.active--
+		}
+	}
+	if state == splice.Gone {
+		s.remove(f)
+		return
+	}
+	// The entry is re-armed only for something earlier: one that fires too
+	// early finds the new deadline.
+	if at := f.Deadline(); at != mono.Never {
+		if armed, ok := f.timer.Armed(); !ok || at < armed {
+			s.wheel.Arm(&f.timer, at)
+		}
+	}
+}
+
+// gap tells every flow that packets may have gone by.
+func (s *shard) gap() {
+	s.count.gaps++
+	s.flows.all(func(f *flow) {
+		s.current = f
+		f.Gap(s.now)
+		s.current = nil
+		s.ready(f)
+	})
+}
+
+// answer runs what others have asked for.
+func (s *shard) answer() {
+	s.requests.Lock()
+	list := s.requests.list
+	s.requests.list = nil
+	s.requests.Unlock()
+	for _, do := range list {
+		do(s)
+	}
+}
+
+// ask has do run on the shard's goroutine, soon.
+func (s *shard) ask(do func(*shard)) {
+	s.requests.Lock()
+	s.requests.list = append(s.requests.list, do)
+	s.requests.Unlock()
+	s.wake()
+}
+
+// wake ends the wait of the shard, if it waits.
+func (s *shard) wake() {
+	if !s.pending.Swap(true) {
+		s.wait.wake()
+	}
+}
+
+// silent says that the stopping shard holds nothing.
+func (s *shard) silent() {
+	select {
+	case <-s.quiet:
+	default:
+		close(s.quiet)
+	}
+}
+
+// drain begins the stop: no flow enters custody any more, the others drain.
+func (s *shard) drain() {
+	s.stopping = true
+	s.flows.all(func(f *flow) {
+		if f.active {
+			s.current = f
+			f.Drain(s.now, splice.ReasonStop)
+			s.current = nil
+			s.ready(f)
+		}
+	})
+}
+
+// kill ends the stop: what still holds bytes is reset on both sides. It gives
+// how many flows that were.
+func (s *shard) kill() (killed int) {
+	s.flows.all(func(f *flow) {
+		if held := f.Held(); f.active && held[0]+held[1] > 0 {
+			killed++
+			s.log.Warn("flow reset: its receiver did not read before the stop's deadline",
+				zap.Stringer("flow", f.client), zap.Int("held_to_client", held[0]), zap.Int("held_to_server", held[1]))
+			f.Kill(s.now)
+			s.ready(f)
+		}
+	})
+	for s.send() {
+	}
+	return killed
+}

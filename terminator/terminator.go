@@ -1,0 +1,228 @@
+// Package terminator runs the flows: a shard per queue of the taps reads frames,
+// gives them to flows, and writes what passes and what flows make.
+package terminator
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"go.uber.org/zap"
+
+	"accd/policy"
+	"accd/splice"
+	"accd/tcpstack/wire"
+	"accd/terminator/link"
+)
+
+// Tap is one of the two devices. Queue i belongs to shard i.
+type Tap struct {
+	Queues []link.Queue
+	MAC    [6]byte // the device's own
+}
+
+// Config is what a Terminator is made of.
+type Config struct {
+	Taps   [2]Tap // by the splice.Side they face; with equally many queues
+	Policy *policy.Table
+	// MTU is the largest IP packet in bytes that the interfaces of a network
+	// carry, by splice.Network; 0: 1500.
+	MTU [3]int
+	// Ledger is the list of held bytes that outlives the process; nil: none.
+	Ledger *splice.Ledger
+	// Steer asks for a client's tuple to be steered to the taps again. It is
+	// called by shards and must not block; nil: nobody listens.
+	Steer func(client wire.Tuple)
+	// Idle is how long a flow without packets is remembered: as long as its
+	// element in the steering set; 0: one hour.
+	Idle time.Duration
+	// Openings is how many handshakes each shard follows at once; 0: 16,384.
+	Openings int
+	Log      *zap.Logger // nil: none
+}
+
+// Terminator runs the shards.
+type Terminator struct {
+	cfg    Config
+	epoch  time.Time
+	shards []*shard
+	owners owners
+	flows  atomic.Int64 // of all shards
+	ended  chan struct{}
+}
+
+// New makes a Terminator, which owns the queues from then on.
+func New(cfg Config) (*Terminator, error) {
+	n := len(cfg.Taps[0].Queues)
+	if n == 0 || n != len(cfg.Taps[1].Queues) {
+		return nil, fmt.Errorf("terminator: the taps have %d and %d queues; they need equally many, one at least", n, len(cfg.Taps[1].Queues))
+	}
+	offload := cfg.Taps[0].Queues[0].Caps().Offload
+	for _, tap := range cfg.Taps {
+		for _, q := range tap.Queues {
+			if q.Caps().Offload != offload {
+				return nil, errors.New("terminator: some queues have a virtio-net header and some have not; all must or none")
+			}
+		}
+	}
+	if cfg.Idle == 0 {
+		cfg.Idle = time.Hour
+	}
+	if cfg.Openings == 0 {
+		cfg.Openings = 16384
+	}
+	if cfg.Log == nil {
+		cfg.Log = zap.NewNop()
+	}
+	// The epoch lies back so that no instant is the zero Time.
+	t := &Terminator{cfg: cfg, epoch: time.Now().Add(-time.Hour), ended: make(chan struct{})}
+	t.owners.init(cfg.Policy.Limits.Flows, rand.Uint64())
+	for i := range n {
+		s, err := t.newShard(i, offload)
+		if err != nil {
+			for _, s := range t.shards {
+				s.wait.close()
+			}
+			return nil, err
+		}
+		t.shards = append(t.shards, s)
+	}
+	return t, nil
+}
+
+func (t *Terminator) newShard(i int, offload bool) (*shard, error) {
+	s := &shard{t: t, index: i, log: t.cfg.Log, quiet: make(chan struct{})}
+	var fds []int
+	for side := range s.dev {
+		tap := &t.cfg.Taps[side]
+		s.dev[side] = device{queue: tap.Queues[i], mac: tap.MAC, neighbour: [6]byte{0x02, 0xac, 0xcd}, offload: offload}
+		fds = append(fds, tap.Queues[i].FD())
+	}
+	if err := s.wait.open(fds...); err != nil {
+		return nil, err
+	}
+	s.opening = splice.NewOpening(t.cfg.Openings)
+	s.clients.seed = rand.Uint64()
+	s.terms.init(&t.cfg, offload)
+	s.env = splice.Env{Pool: &s.pool, Ledger: t.cfg.Ledger, Count: &s.custody, Steer: t.cfg.Steer}
+	s.init(t.clock())
+	s.obey(t.cfg.Policy)
+	return s, nil
+}
+
+// obey makes a table the shard's policy, for new flows.
+func (s *shard) obey(p *policy.Table) {
+	n := len(s.t.cfg.Taps[0].Queues)
+	share := func(total int) int { return (total + n - 1) / n }
+	s.policy = p
+	s.terms.forget()
+	s.clients.limit = p.Limits.PerClientOpening
+	s.newFlows.rate = share(p.Limits.NewFlowsPerSecond)
+	s.pool.Budget = share(int(p.Limits.Memory))
+}
+
+// Run runs the shards until ctx is done, which is no error, or a tap is gone. It
+// closes the queues.
+func (t *Terminator) Run(ctx context.Context) error {
+	defer close(t.ended)
+	var wg sync.WaitGroup
+	failed := make(chan error, len(t.shards))
+	for _, s := range t.shards {
+		wg.Go(func() {
+			// A thread per shard: the kernel keeps it where its caches are.
+			runtime.LockOSThread()
+			defer runtime.UnlockOSThread()
+			if err := s.loop(); err != nil {
+				failed <- err
+			}
+		})
+	}
+	var err error
+	select {
+	case <-ctx.Done():
+	case err = <-failed:
+	}
+	for _, s := range t.shards {
+		s.quit.Store(true)
+		s.wake()
+	}
+	wg.Wait()
+	for _, s := range t.shards {
+		s.wait.close()
+		for side := range s.dev {
+			err = errors.Join(err, s.dev[side].queue.Close())
+		}
+	}
+	return err
+}
+
+// ask runs do on every shard's goroutine, one after the other, and waits for
+// all, for ctx, or for the end of Run.
+func (t *Terminator) ask(ctx context.Context, do func(*shard)) error {
+	for _, s := range t.shards {
+		done := make(chan struct{})
+		s.ask(func(s *shard) {
+			defer close(done)
+			do(s)
+		})
+		select {
+		case <-done:
+		case <-t.ended:
+			return errors.New("terminator: the shards have ended")
+		case <-ctx.Done():
+			return fmt.Errorf("terminator: shard %d does not answer: %w", s.index, ctx.Err())
+		}
+	}
+	return nil
+}
+
+// Reload makes p the policy of new flows.
+func (t *Terminator) Reload(ctx context.Context, p *policy.Table) error {
+	return t.ask(ctx, func(s *shard) { s.obey(p) })
+}
+
+// Gap says that steering had a gap: packets of any flow may have gone by.
+func (t *Terminator) Gap(ctx context.Context) error {
+	return t.ask(ctx, func(s *shard) { s.gap() })
+}
+
+// Turns gives how many turns each shard has made. It does not wait for them: a
+// number that stands still for longer than 100 ms is a shard that hangs.
+func (t *Terminator) Turns() []uint64 {
+	n := make([]uint64, len(t.shards))
+	for i, s := range t.shards {
+		n[i] = s.turns.Load()
+	}
+	return n
+}
+
+// killTime is how long the resets at the end of a drain may take. Ours.
+const killTime = time.Second
+
+// Drain lets no flow enter custody any more and returns when nothing is held.
+// When ctx is done first, flows that hold bytes are reset on both sides; killed
+// is how many. Run goes on, and passes.
+func (t *Terminator) Drain(ctx context.Context) (killed int, err error) {
+	if err := t.ask(ctx, (*shard).drain); err != nil {
+		return 0, err
+	}
+	for _, s := range t.shards {
+		select {
+		case <-s.quiet:
+			continue
+		case <-t.ended:
+			return 0, errors.New("terminator: the shards have ended")
+		case <-ctx.Done():
+		}
+		last, cancel := context.WithTimeout(context.WithoutCancel(ctx), killTime)
+		defer cancel()
+		err := t.ask(last, func(s *shard) { killed += s.kill() })
+		return killed, err
+	}
+	return 0, nil
+}

@@ -73,7 +73,8 @@ func (c *Cable) Set(aToB, bToA Path) error {
 	return nil
 }
 
-// Stats gives the counters of both directions since Set.
+// Stats gives the counters of both directions since Set, with which it must not
+// run at the same time.
 func (c *Cable) Stats() (aToB, bToA Stats) { return c.emulator.Stats() }
 
 // halt stops the emulator and gives what went wrong in it.

@@ -64,7 +64,8 @@ type demo struct {
 // RunDemo builds a WAN out of namespaces and an emulator, lets curl fetch a file
 // from nginx across it, directly and through accd, and reports how long that
 // took. It needs root, nginx and curl, and leaves nothing behind, also when ctx
-// ends early.
+// ends early. When a run's file comes damaged, it gives both the report and an
+// error.
 func RunDemo(ctx context.Context, o Options) (r *Report, err error) {
 	if o.Size == 0 {
 		o.Size = 32 << 20
@@ -112,6 +113,7 @@ func RunDemo(ctx context.Context, o Options) (r *Report, err error) {
 	for _, name := range o.Runs {
 		run, err := d.run(ctx, name)
 		if err != nil {
+			d.progress.clear()
 			return nil, fmt.Errorf("demo: %s: %w", name, err)
 		}
 		r.Runs = append(r.Runs, *run)
@@ -121,6 +123,11 @@ func RunDemo(ctx context.Context, o Options) (r *Report, err error) {
 	if o.HTML != "" {
 		if err := r.saveHTML(o.HTML); err != nil {
 			return nil, fmt.Errorf("demo: %w", err)
+		}
+	}
+	for _, run := range r.Runs {
+		if !run.SHA256OK {
+			return r, fmt.Errorf("demo: %s: what curl received is not what nginx served: their SHA-256 differ", run.Name)
 		}
 	}
 	return r, nil

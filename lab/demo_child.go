@@ -31,8 +31,7 @@ func startChild(ctx context.Context, ns *netlab.Namespace, log string, ready fun
 	defer f.Close()
 	c := &child{cmd: exec.Command(name, args...), log: log, done: make(chan struct{})}
 	c.cmd.Stdout, c.cmd.Stderr = f, f
-	// A ^C at the terminal is for the demo, which stops its programs itself.
-	c.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	c.cmd.SysProcAttr = ownGroup()
 	if err := ns.Start(c.cmd); err != nil {
 		return nil, err
 	}
@@ -59,6 +58,10 @@ func startChild(ctx context.Context, ns *netlab.Namespace, log string, ready fun
 		return nil, errors.Join(fmt.Errorf("%s is not ready: %w\n%s", filepath.Base(name), err, c.said()), c.stop())
 	}
 }
+
+// ownGroup keeps a ^C at the terminal from a program: it is for the demo, which
+// stops its programs itself.
+func ownGroup() *syscall.SysProcAttr { return &syscall.SysProcAttr{Setpgid: true} }
 
 // said gives the end of what the program has written.
 func (c *child) said() string {

@@ -35,12 +35,12 @@ func (d *demo) run(ctx context.Context, name string) (run *Run, err error) {
 	if err := d.top.WAN.Set(Path{}, Path{}); err != nil {
 		return nil, err
 	}
-	var box *accd
+	var accd *box
 	if name == accdBBR {
-		if box, err = d.startAccd(ctx); err != nil {
+		if accd, err = d.startAccd(ctx); err != nil {
 			return nil, err
 		}
-		defer func() { err = errors.Join(err, box.stop()) }()
+		defer func() { err = errors.Join(err, accd.stop()) }()
 	}
 	// The neighbours find each other before the clock runs.
 	c, err := d.top.Client.Dial(ctx, "tcp", strings.TrimSuffix(strings.TrimPrefix(d.url(), "http://"), "/file"))
@@ -60,8 +60,8 @@ func (d *demo) run(ctx context.Context, name string) (run *Run, err error) {
 	}
 	_, toClient := d.top.WAN.Stats()
 	run.Retransmissions = toClient.Retransmitted
-	if box != nil {
-		return run, box.wantCustody(ctx, d.Size)
+	if accd != nil {
+		return run, accd.wantCustody(ctx, d.Size)
 	}
 	return run, nil
 }
@@ -101,7 +101,7 @@ func allowed(name string, f func() error) error {
 // fetch lets the client's curl fetch the file, and fills in the time, the
 // samples and whether the file is right.
 func (d *demo) fetch(ctx context.Context, run *Run) error {
-	ctx, cancel := context.WithTimeout(ctx, fetchLimit)
+	ctx, cancel := context.WithTimeoutCause(ctx, fetchLimit, fmt.Errorf("curl was not done after %v", fetchLimit))
 	defer cancel()
 	file := filepath.Join(d.dir, run.Name)
 	// -q: no configuration of the user has a say.
@@ -109,6 +109,7 @@ func (d *demo) fetch(ctx context.Context, run *Run) error {
 		"--output", file, "--write-out", "%{time_total}", d.url())
 	var out, errOut strings.Builder
 	cmd.Stdout, cmd.Stderr = &out, &errOut
+	cmd.SysProcAttr = ownGroup()
 	if err := d.top.Client.Start(cmd); err != nil {
 		return err
 	}

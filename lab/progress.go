@@ -33,7 +33,7 @@ func newProgress(w io.Writer, limit float64) *progress {
 // shown is the number of samples that the line shows.
 const shown = 40
 
-var columns = []rune(" ▁▂▃▄▅▆▇█")
+var columns = []rune("▁▂▃▄▅▆▇█")
 
 // sample shows the newest sample, in Mbit/s, and how far the run is.
 func (p *progress) sample(name string, got, size int64, seconds, mbit float64) {
@@ -52,16 +52,19 @@ func (p *progress) sample(name string, got, size int64, seconds, mbit float64) {
 // done ends the line of a run.
 func (p *progress) done(r *Run) {
 	p.recent = p.recent[:0]
+	p.clear()
+	fmt.Fprintf(p.w, "%-12s %5.1f s  %5.1f Mbit/s  SHA-256 %s\n", r.Name, r.Seconds, r.Mbit, okay(r.SHA256OK))
+}
+
+// clear takes the line of a run away.
+func (p *progress) clear() {
 	if p.terminal {
 		fmt.Fprint(p.w, "\r\x1b[K")
 	}
-	fmt.Fprintf(p.w, "%-12s %5.1f s  %5.1f Mbit/s  SHA-256 %s\n", r.Name, r.Seconds, r.Mbit, okay(r.SHA256OK))
 }
 
 // say writes a line of its own.
 func (p *progress) say(format string, args ...any) {
-	if p.terminal {
-		fmt.Fprint(p.w, "\r\x1b[K")
-	}
+	p.clear()
 	fmt.Fprintf(p.w, format+"\n", args...)
 }

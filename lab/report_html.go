@@ -35,8 +35,8 @@ func (r *Report) WriteHTML(w io.Writer) error {
 		bars = append(bars, bar{run, 100 * run.Seconds / longest})
 	}
 	charts := []*chart{r.chart("The whole race", longest)}
-	if begin := 2 * shortest; begin < 0.7*longest {
-		charts = append(charts, r.chart(fmt.Sprintf("The first %.0f seconds", math.Ceil(begin)), math.Ceil(begin)))
+	if begin := math.Ceil(1.3 * shortest); begin < 0.7*longest {
+		charts = append(charts, r.chart(fmt.Sprintf("The first %.0f seconds", begin), begin))
 	}
 	return reportPage.Execute(w, map[string]any{
 		"Gain": r.Gain, "MiB": r.size >> 20, "Bars": bars, "Charts": charts, "Lines": r.lines, "Limit": r.limit,

@@ -144,7 +144,7 @@ func (h *handshake) repeat(now mono.Time, x *half, s *tcpstack.Segment, m Meta) 
 		x.again = true
 		x.data = max(x.data, s.Payload.Len())
 		if x.iss != s.Seq || x.window != s.Window || x.set != set || x.mss != s.Options.MSS && set&wire.HasMSS != 0 ||
-			x.scale != s.Options.WScale && set&wire.HasWScale != 0 {
+			x.scale != min(s.Options.WScale, wire.MaxWScale) && set&wire.HasWScale != 0 {
 			h.spoil(SYNChanged)
 		}
 		x.tsVal = s.Options.TSVal
@@ -213,7 +213,7 @@ func (o *Opening) established(now mono.Time, h *handshake, s *tcpstack.Segment, 
 
 // open begins the direction of the endpoint that said x and was told y.
 func (d *Direction) open(now mono.Time, x, y *half, timestamps bool) {
-	d.Next = x.iss.Add(1)
+	d.ISN, d.Next = x.iss, x.iss.Add(1)
 	d.Acked = d.Next
 	d.Own = d.Next.Add(int(y.window)) // of a SYN, not scaled (RFC 7323, 2.2)
 	d.Edge = d.Own

@@ -22,6 +22,7 @@ type Record struct {
 
 // Direction is what one endpoint sends, and what accd knows of the leg to it.
 type Direction struct {
+	ISN   wire.Seq // of its SYN
 	Next  wire.Seq // behind the highest byte that passed
 	Acked wire.Seq // what the opposite endpoint acknowledged
 	Edge  wire.Seq // the largest right edge (ack + window) this endpoint was told

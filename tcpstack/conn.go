@@ -78,6 +78,7 @@ type Conn struct {
 	snap    Snapshot // as resumed: what the handshake agreed on
 	err     error
 	control cc.Controller
+	told    cc.Ack // what control was told last
 
 	// The sending half (conn_send.go).
 	sndSeq0   wire.Seq // the sequence number of out's offset 0

@@ -24,7 +24,8 @@ type delivery struct {
 // receiveAck processes the acknowledging half of a believable segment; ack is
 // its acknowledgment number as an offset, una ≤ ack ≤ nxt for a new one.
 func (c *Conn) receiveAck(now mono.Time, s *Segment, ack uint64) {
-	a := cc.Ack{PriorInFlight: c.flight, CwndLimited: c.limited}
+	a := &c.told // in c, since what an interface is given would be allocated
+	*a = cc.Ack{PriorInFlight: c.flight, CwndLimited: c.limited}
 	lostBefore := c.rate.lost
 	var d delivery
 	advanced := ack > c.una
@@ -74,9 +75,9 @@ func (c *Conn) receiveAck(now mono.Time, s *Segment, ack uint64) {
 	}
 	a.SRTT, a.MinRTT = c.rtt.srtt, c.rtt.min
 	a.Recovery = c.rec.phase != open
-	c.rate.sample(now, c.rtt.min, &a)
+	c.rate.sample(now, c.rtt.min, a)
 	if a.Acked > 0 || a.Lost > 0 {
-		c.control.Acked(now, &a)
+		c.control.Acked(now, a)
 	}
 	if c.rec.phase == fast {
 		c.prr(d.bytes, advanced && a.Lost == 0)

@@ -119,12 +119,6 @@ func (r *reassembly) first(now mono.Time) (off uint64, ref buf.Ref, ok bool) {
 	return off, ref, true
 }
 
-// has reports whether all of [off, end) waits here.
-func (r *reassembly) has(off, end uint64) bool {
-	k := sort.Search(len(r.ranges), func(i int) bool { return r.ranges[i].end >= end })
-	return k < len(r.ranges) && r.ranges[k].off <= off
-}
-
 // blocks appends to o the SACK blocks of what waits, the one that changed last
 // first (RFC 2018, 4), until limit are there.
 func (r *reassembly) blocks(o *wire.Options, limit int, seq func(uint64) wire.Seq) {

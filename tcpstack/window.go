@@ -97,7 +97,15 @@ func (c *Conn) acknowledge(p *Packet) {
 	point := c.ackPoint()
 	edge := max(c.offer(), point)
 	scale := c.snap.RcvScale
-	w := min((edge-point+1<<scale-1)>>scale, 65535)
+	w := (edge - point + 1<<scale - 1) >> scale
+	if !c.cfg.Relay && point+w<<scale > c.in.base+uint64(c.buffer)+1<<scale {
+		// Rounding up with every ACK would never close the window where a
+		// unit of it is larger than a segment. RFC 7323, 2.4 lets the edge
+		// seem to shrink by less than a unit; what comes before rcvEdge is
+		// still taken. In custody the limit on acknowledgments bounds this.
+		w = (edge - point) >> scale
+	}
+	w = min(w, 65535)
 	p.Ack, p.Window = c.rcvSeq(point), uint16(w)
 	p.Flags |= wire.ACK
 	c.acked = point

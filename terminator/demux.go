@@ -42,9 +42,9 @@ func (s *shard) receive(from splice.Side, f *link.Frame, handed bool) {
 	case wire.KindICMPError:
 		s.receiveICMP(from, f, handed)
 	case wire.KindFragment:
-		s.receiveOdd(Fragmented, from, f)
+		s.receiveOdd(Fragmented, splice.Fragment, from, f)
 	case wire.KindIPOptions:
-		s.receiveOdd(IPOptions, from, f)
+		s.receiveOdd(IPOptions, splice.IPOption, from, f)
 	case wire.KindBad:
 		s.passFor(Malformed, from, f)
 	default:
@@ -75,31 +75,34 @@ func (s *shard) receiveTCP(from splice.Side, f *link.Frame, network splice.Netwo
 	}
 	meta := s.meta(network)
 	s.read(f)
-	if fl == nil || fl.opening || s.segment.Flags.Has(wire.SYN) {
-		s.handshake(from, f, client, fl, meta)
+	if fl != nil {
+		if s.offer(fl, from, meta) == splice.Taken {
+			return
+		}
+		if !fl.Reopening() && fl.State() != splice.Gone {
+			s.segment.Drop()
+			s.pass(from, f)
+			return
+		}
+	}
+	made, why := s.handshake(from, client, fl, meta)
+	if made != nil && s.offer(made, from, meta) == splice.Taken {
 		return
 	}
-	s.toFlow(fl, from, f, meta)
+	s.segment.Drop()
+	s.passFor(why, from, f)
 }
 
-// toFlow gives the segment to its flow.
-func (s *shard) toFlow(fl *flow, from splice.Side, f *link.Frame, meta splice.Meta) {
+// offer gives the segment to its flow.
+func (s *shard) offer(fl *flow, from splice.Side, meta splice.Meta) splice.Disposition {
 	fl.heard = s.now
-	if s.stopping && !fl.active {
-		s.segment.Drop()
-		s.passFor(Stopping, from, f)
-		return
-	}
 	s.current = fl
 	disposition := fl.Receive(s.now, from, &s.segment, meta)
 	s.current = nil
-	if disposition == splice.Pass {
-		s.segment.Drop()
-		s.pass(from, f)
-	}
 	if fl.active || fl.State() != splice.OnWire {
 		s.ready(fl)
 	}
+	return disposition
 }
 
 // meta is what a flow is told of the packet in view beside the segment. The TTL
@@ -131,55 +134,35 @@ func (s *shard) read(f *link.Frame) {
 	seg.GSOSize = int(f.Virtio.GSOSize)
 }
 
-// handshake follows a segment that may belong to the opening of a connection,
-// which may replace fl, an older one of the same addresses and ports.
-func (s *shard) handshake(from splice.Side, f *link.Frame, client wire.Tuple, fl *flow, meta splice.Meta) {
-	syn := s.segment.Flags.Has(wire.SYN)
-	first := syn && !s.segment.Flags.Has(wire.ACK) && from == splice.Client
-	if s.stopping {
-		if fl != nil {
-			s.toFlow(fl, from, f, meta)
-			return
-		}
-		s.segment.Drop()
-		s.passFor(Stopping, from, f)
-		return
-	}
-	if first {
+// handshake follows a passing segment that may belong to the opening of a
+// connection: one without a flow, or with the addresses and ports of an older
+// one, fl. It gives the flow that the segment establishes, or nil, and the
+// reason why the segment passes unless that flow takes it.
+func (s *shard) handshake(from splice.Side, client wire.Tuple, fl *flow, meta splice.Meta) (made *flow, why Reason) {
+	flags := s.segment.Flags
+	switch {
+	case s.stopping:
+		return nil, Stopping
+	case from == splice.Client && flags.Has(wire.SYN) && !flags.Has(wire.ACK):
 		if why, ok := s.mayOpen(client, meta); !ok {
-			if fl != nil {
-				s.toFlow(fl, from, f, meta)
-				return
-			}
-			s.segment.Drop()
-			s.passFor(why, from, f)
-			return
+			return nil, why
 		}
 	}
 	established := s.opening.Receive(s.now, from, client, &s.segment, meta, &s.record)
-	if syn {
-		splice.RelaySYN(&s.view, s.terms.clamp(s.view.Is6))
-	}
 	switch {
 	case established:
 		s.clients.done(client.Src, s.now)
-		s.segment.Drop()
-		s.passFor(s.admit(client, fl, meta), from, f)
-	case fl != nil:
-		fl.opening = fl.opening || first
-		s.toFlow(fl, from, f, meta)
-	case syn:
-		s.segment.Drop()
-		s.passFor(Opening, from, f)
-	default:
-		s.segment.Drop()
-		s.passFor(NoFlow, from, f)
+		return s.admit(client, fl)
+	case flags.Has(wire.SYN):
+		splice.RelaySYN(&s.view, s.terms.clamp(s.view.Is6))
+		return nil, Opening
 	}
+	return nil, NoFlow
 }
 
 // mayOpen says whether a client's SYN is followed, and why not.
 func (s *shard) mayOpen(client wire.Tuple, meta splice.Meta) (Reason, bool) {
-	if s.decide(client, meta).Action != policy.Accelerate {
+	if s.decide(client, s.network(client, splice.Client, meta.From), meta.TOS).Action != policy.Accelerate {
 		return Rule, false
 	}
 	if !s.clients.begin(client.Src, s.now) {
@@ -188,45 +171,53 @@ func (s *shard) mayOpen(client wire.Tuple, meta splice.Meta) (Reason, bool) {
 	return Opening, true
 }
 
-// decide gives what the policy says of a client's packet.
-func (s *shard) decide(client wire.Tuple, meta splice.Meta) *policy.Verdict {
-	n := s.policy.Network(client.Src, policy.Network(meta.From))
-	return s.policy.Decide(client, policy.Meta{From: n, DSCP: meta.TOS >> 2})
+// network gives the side of an endpoint whose packets came from n.
+func (s *shard) network(client wire.Tuple, of splice.Side, n splice.Network) policy.Network {
+	address := client.Src
+	if of == splice.Server {
+		address = client.Dst
+	}
+	return s.policy.Network(address, policy.Network(n))
 }
 
-// admit makes a flow of the handshake in the shard's record, unless a limit
-// forbids it. old is the flow of an earlier connection of the same name, or nil.
-func (s *shard) admit(client wire.Tuple, old *flow, meta splice.Meta) Reason {
-	v := s.decide(client, meta)
+// decide gives what the policy says of a client.
+func (s *shard) decide(client wire.Tuple, from policy.Network, tos uint8) *policy.Verdict {
+	return s.policy.Decide(client, policy.Meta{From: from, DSCP: tos >> 2})
+}
+
+// admit makes a flow of the handshake in the shard's record, unless a limit or
+// the policy forbids it. old is the flow of an earlier connection of the same
+// name, or nil.
+func (s *shard) admit(client wire.Tuple, old *flow) (*flow, Reason) {
+	rec := &s.record
+	from := s.network(client, splice.Client, rec.Dir[splice.Client].Net)
+	to := s.network(client, splice.Server, rec.Dir[splice.Server].Net)
+	v := s.decide(client, from, rec.Dir[splice.Client].TOS)
 	if v.Action != policy.Accelerate {
-		return Rule
+		return nil, Rule
 	}
 	if !s.newFlows.take(s.now) {
-		return TooManyNew
+		return nil, TooManyNew
 	}
 	fl := old
 	if fl == nil {
 		if s.t.flows.Add(1) > int64(s.policy.Limits.Flows) {
 			s.t.flows.Add(-1)
-			return TableFull
+			return nil, TableFull
 		}
 		fl = s.flows.add(client, s.now)
 		s.t.owners.set(client, s.index)
 	} else {
 		s.count.replaced++
-		fl.Forget()
+		fl.Replace()
 		s.flows.renew(fl, s.now)
 	}
-	nets := s.record.Networks()
-	terms := s.terms.of(v,
-		s.policy.Network(client.Src, policy.Network(nets[splice.Client])),
-		s.policy.Network(client.Dst, policy.Network(nets[splice.Server])))
 	fl.verdict = v
 	s.count.flows++
 	s.current = fl
-	fl.Start(s.now, &s.record, terms, &s.env)
+	fl.Start(s.now, rec, s.terms.of(v, from, to), &s.env)
 	s.current = nil
-	return Opening
+	return fl, Opening
 }
 
 // receiveICMP asks the flow that an ICMP error quotes. Only news of a packet too
@@ -269,15 +260,15 @@ func (s *shard) receiveICMP(from splice.Side, f *link.Frame, handed bool) {
 // receiveOdd passes a packet with IP options or a fragment. If it shows the
 // ports of a flow, that flow drains first (custody.md, "URG, unknown option, IP
 // option, fragment").
-func (s *shard) receiveOdd(why Reason, from splice.Side, f *link.Frame) {
+func (s *shard) receiveOdd(why Reason, drain splice.Reason, from splice.Side, f *link.Frame) {
 	v := &s.view
-	if client, ok := v.Ports(); ok {
+	if client, ok := v.TCPTuple(); ok {
 		if from == splice.Server {
 			client = client.Reverse()
 		}
 		if fl := s.flows.find(client); fl != nil && fl.active {
 			s.current = fl
-			fl.Drain(s.now, splice.ReasonOddPacket)
+			fl.Drain(s.now, drain)
 			s.current = nil
 			s.ready(fl)
 		}

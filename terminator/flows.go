@@ -18,12 +18,10 @@ type flow struct {
 	timer   timer.Entry[*flow]
 	next    *flow // in a ready list
 	heard   mono.Time
-	born    mono.Time
 	serial  uint64 // unique within the shard; 0: a free place
 	index   uint32 // its place
 	queued  bool   // it is in a ready list
 	active  bool   // it was not on the wire when the shard looked last
-	opening bool   // a SYN for the same addresses and ports has been seen
 }
 
 // chunk is how many flows are allocated together.
@@ -77,8 +75,8 @@ func (t *flows) add(client wire.Tuple, now mono.Time) *flow {
 // renew makes f the flow of another connection of the same name.
 func (t *flows) renew(f *flow, now mono.Time) {
 	t.serial++
-	f.Flow, f.verdict, f.opening = splice.Flow{}, nil, false
-	f.serial, f.born, f.heard = t.serial, now, now
+	f.Flow, f.verdict = splice.Flow{}, nil
+	f.serial, f.heard = t.serial, now
 }
 
 // remove gives up the place of f, which is in no list and not armed.
@@ -114,11 +112,11 @@ func (s *shard) age(now mono.Time) {
 	s.swept = now
 	places := uint32(len(s.flows.places) * chunk)
 	for range (places + sweepParts - 1) / sweepParts {
-		if s.hand >= places {
-			s.hand = 0
+		if s.sweep >= places {
+			s.sweep = 0
 		}
-		f := s.flows.at(s.hand)
-		s.hand++
+		f := s.flows.at(s.sweep)
+		s.sweep++
 		if f.serial != 0 && !f.active && !f.queued && now.Sub(f.heard) > s.t.cfg.Idle {
 			s.count.expired++
 			s.remove(f)

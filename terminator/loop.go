@@ -75,7 +75,7 @@ func (s *shard) recovered(r any) {
 		if !f.active {
 			return
 		}
-		if !s.attempt(func() { f.Drain(s.now, splice.ReasonPanic) }) {
+		if !s.attempt(func() { f.Drain(s.now, splice.Restart) }) {
 			s.remove(f)
 			return
 		}

@@ -67,7 +67,7 @@ type shard struct {
 	busy     list // flows that have used up their share of a turn
 	active   int  // flows not on the wire
 	swept    mono.Time
-	hand     uint32 // of age: the place to look at next
+	sweep    uint32 // of age: the place to look at next
 	stopping bool   // no flow leaves the wire any more
 	err      error  // a tap is gone
 
@@ -104,7 +104,7 @@ func (s *shard) init(now mono.Time) {
 	s.now, s.last, s.swept = now, now, now
 	s.wheel.Init(now)
 	s.flows.init()
-	s.newFlows.filled = now
+	s.newFlows.tokens, s.newFlows.filled = time.Second, now
 	s.expire = func(f *flow) {
 		s.current = f
 		f.Expire(s.now)
@@ -282,10 +282,10 @@ func (s *shard) silent() {
 func (s *shard) drain() {
 	s.stopping = true
 	s.flows.all(func(f *flow) {
+		s.current = f
+		f.Drain(s.now, splice.Stop)
+		s.current = nil
 		if f.active {
-			s.current = f
-			f.Drain(s.now, splice.ReasonStop)
-			s.current = nil
 			s.ready(f)
 		}
 	})
@@ -295,13 +295,18 @@ func (s *shard) drain() {
 // how many flows that were.
 func (s *shard) kill() (killed int) {
 	s.flows.all(func(f *flow) {
-		if held := f.Held(); f.active && held[0]+held[1] > 0 {
+		if !f.active {
+			return
+		}
+		if held := f.Held(); held != [2]int{} {
 			killed++
 			s.log.Warn("flow reset: its receiver did not read before the stop's deadline",
-				zap.Stringer("flow", f.client), zap.Int("held_to_client", held[0]), zap.Int("held_to_server", held[1]))
-			f.Kill(s.now)
-			s.ready(f)
+				zap.Stringer("flow", f.client), zap.Int("held_to_client", held[splice.Client]), zap.Int("held_to_server", held[splice.Server]))
 		}
+		s.current = f
+		f.Kill(s.now)
+		s.current = nil
+		s.ready(f)
 	})
 	for s.send() {
 	}

@@ -33,8 +33,10 @@ type Config struct {
 	// MTU is the largest IP packet in bytes that the interfaces of a network
 	// carry, by splice.Network; 0: 1500.
 	MTU [3]int
-	// Ledger is the list of held bytes that outlives the process; nil: none.
-	Ledger *splice.Ledger
+	// LedgerMem is the memory, of splice.LedgerSize bytes, where the flows in
+	// custody are listed so that the list outlives the process. What it says
+	// of an earlier process is lost. nil: no list.
+	LedgerMem []byte
 	// Steer asks for a client's tuple to be steered to the taps again. It is
 	// called by shards and must not block; nil: nobody listens.
 	Steer func(client wire.Tuple)
@@ -82,8 +84,15 @@ func New(cfg Config) (*Terminator, error) {
 	// The epoch lies back so that no instant is the zero Time.
 	t := &Terminator{cfg: cfg, epoch: time.Now().Add(-time.Hour), ended: make(chan struct{})}
 	t.owners.init(cfg.Policy.Limits.Flows, rand.Uint64())
+	ledgers := make([]*splice.Ledger, n)
+	if cfg.LedgerMem != nil {
+		var err error
+		if ledgers, err = splice.NewLedgers(cfg.LedgerMem, n); err != nil {
+			return nil, fmt.Errorf("terminator: %w", err)
+		}
+	}
 	for i := range n {
-		s, err := t.newShard(i, offload)
+		s, err := t.newShard(i, offload, ledgers[i])
 		if err != nil {
 			for _, s := range t.shards {
 				s.wait.close()
@@ -95,7 +104,7 @@ func New(cfg Config) (*Terminator, error) {
 	return t, nil
 }
 
-func (t *Terminator) newShard(i int, offload bool) (*shard, error) {
+func (t *Terminator) newShard(i int, offload bool, ledger *splice.Ledger) (*shard, error) {
 	s := &shard{t: t, index: i, log: t.cfg.Log, quiet: make(chan struct{})}
 	var fds []int
 	for side := range s.dev {
@@ -107,9 +116,10 @@ func (t *Terminator) newShard(i int, offload bool) (*shard, error) {
 		return nil, err
 	}
 	s.opening = splice.NewOpening(t.cfg.Openings)
+	s.opening.Count = &s.custody
 	s.clients.seed = rand.Uint64()
 	s.terms.init(&t.cfg, offload)
-	s.env = splice.Env{Pool: &s.pool, Ledger: t.cfg.Ledger, Count: &s.custody, Steer: t.cfg.Steer}
+	s.env = splice.Env{Pool: &s.pool, Ledger: ledger, Count: &s.custody, Steer: t.cfg.Steer}
 	s.init(t.clock())
 	s.obey(t.cfg.Policy)
 	return s, nil

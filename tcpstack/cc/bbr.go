@@ -13,6 +13,13 @@ import (
 // losses. Section numbers in bbr*.go are the draft's. Where the names differ:
 // the draft's inflight_longterm is inflightLong, bw_shortterm bwShort, and so on.
 //
+// It differs from the draft in what it takes for congestion, since random loss
+// is what accd is for: losses below the threshold slow it down only along with a
+// queue, and a count of losses has to exceed the threshold by more than chance
+// (queue_rtt_gain 1 and loss_spread 0 are the draft). And ProbeRTT comes every
+// five seconds, as in the draft up to -04; later text says ten
+// (probe_rtt_interval).
+//
 // The files are its ideas: bbr_model.go what is known of the path, bbr_loss.go
 // what losses say, bbr_startup.go, bbr_probebw.go and bbr_probertt.go the state
 // machine, bbr_control.go the window and rate that follow.

@@ -122,7 +122,7 @@ func (b *bbr) lostPacket(s *Signal) {
 }
 
 // marked treats CE marks as congestion, as the draft asks without saying how
-// (3.6): in a round trip like a loss, and as the end of a probe.
+// (3.7): in a round trip like a loss, and as the end of a probe.
 func (b *bbr) marked(s *Signal) {
 	b.noteLoss()
 	b.ecnInRound = true

@@ -11,8 +11,13 @@ import (
 // it is, and how its ACKs come in lumps.
 type bbrModel struct {
 	rounds round
-	maxBW  cycleFilter // delivery rates of two ProbeBW cycles, bytes per second
-	bw     int64       // maxBW bounded by recent losses, bytes per second
+
+	// The window was fully used in this round trip, or the one before
+	// (C.is_cwnd_limited).
+	limitedNow, limitedBefore bool
+
+	maxBW cycleFilter // delivery rates of two ProbeBW cycles, bytes per second
+	bw    int64       // maxBW bounded by recent losses, bytes per second
 
 	minRTT    time.Duration // of the last minRTTWindow; 0: unknown
 	minRTTAt  mono.Time     // when it was measured
@@ -29,7 +34,9 @@ func (b *bbr) updateMaxBW(a *Ack) {
 	b.rounds.acked(a)
 	if b.rounds.begins {
 		b.roundsSinceUp++
+		b.limitedNow, b.limitedBefore = false, b.limitedNow
 	}
+	b.limitedNow = b.limitedNow || a.CwndLimited
 	if a.Rate > 0 && (a.Rate >= b.maxBW.max() || !b.appLimited) {
 		b.maxBW.update(a.Rate)
 	}
@@ -98,3 +105,6 @@ func (b *bbr) quantize(inflight int) int {
 func (b *bbr) target() int { return min(b.bdp(b.bw, 1), b.cwnd) }
 
 func (b *bbr) minPipe() int { return bbrMinPipe * b.mss }
+
+// cwndLimited reports whether the window was fully used of late.
+func (b *bbr) cwndLimited() bool { return b.limitedNow || b.limitedBefore }

@@ -23,7 +23,7 @@ type bbrCycle struct {
 	upPerInc int // bytes to be acknowledged for it to grow by one segment
 }
 
-// bbrAckPhase says what the ACKs arriving now tell about probing (2.13).
+// bbrAckPhase says what the ACKs arriving now tell about probing (2.13, BBR.ack_phase).
 type bbrAckPhase uint8
 
 const (
@@ -119,7 +119,7 @@ func (b *bbr) timeToGoDown(a *Ack) bool {
 		b.probePrecautionary = true
 		return true
 	}
-	if a.CwndLimited && b.cwnd >= b.inflightLong {
+	if b.cwndLimited() && b.cwnd >= b.inflightLong {
 		b.resetFullPipe() // it is inflightLong that limits the bandwidth
 		b.fullBW = a.Rate
 		return false
@@ -173,7 +173,7 @@ func (b *bbr) adaptLongTerm(a *Ack) bool {
 
 // probeUpward is ProbeInflightLongtermUpward (5.3.3).
 func (b *bbr) probeUpward(a *Ack) {
-	if !a.CwndLimited || b.cwnd < b.inflightLong {
+	if !b.cwndLimited() || b.cwnd < b.inflightLong {
 		return // inflightLong is not fully used
 	}
 	b.upAcked += a.Acked

@@ -15,9 +15,8 @@ var seedFlag = flag.Uint64("seed", 1, "seed of the simulated losses")
 const simMSS = 1448
 
 // path is one bottleneck: a rate, a delay, a queue, random losses. Time is
-// virtual. The senders know at once which packet was lost where a real one
-// infers it: from the delivery of a packet sent three or more later (there is no
-// reordering here).
+// virtual. There is no reordering, so a packet is lost when one sent three or
+// more later was delivered. What a flow lost it sends again as new packets.
 type path struct {
 	rate   float64 // bytes per second
 	rtt    time.Duration
@@ -57,7 +56,8 @@ type flow struct {
 	lumpAt  mono.Time
 
 	nextSend    mono.Time
-	burst       int // bytes of the current quantum left
+	burst       int           // bytes of the current quantum left
+	debt        time.Duration // time it takes
 	sentBytes   int
 	inFlight    int
 	limited     bool // by the window, since the last ACK
@@ -70,7 +70,6 @@ type flow struct {
 	srtt, min   time.Duration
 	recovery    bool
 	recoverTo   int
-	first       bool
 	lastAck     mono.Time
 
 	states map[string]time.Duration
@@ -191,19 +190,13 @@ func (f *flow) send() {
 	}
 	if f.burst <= 0 {
 		f.burst = Quantum(int64(rate), simMSS)
-		f.nextSend = max(f.nextSend, p.now)
+		f.debt = 0
 	}
 	f.burst -= simMSS
-	next := f.nextSend.Add(time.Duration(simMSS / rate * 1e9))
-	if f.burst > 0 {
-		// The quantum leaves at once; its time is paid after it.
-		f.nextSend = next
-		if next > p.now {
-			f.nextSend = next
-		}
-		return
+	f.debt += time.Duration(simMSS / rate * 1e9)
+	if f.burst <= 0 { // the quantum leaves at once, its time is paid after it
+		f.nextSend = max(f.nextSend, p.now).Add(f.debt)
 	}
-	f.nextSend = next
 }
 
 func (f *flow) nextAck() mono.Time {
@@ -240,24 +233,22 @@ func (f *flow) ack() {
 	f.lastAck = p.now
 	a := Ack{PriorInFlight: f.inFlight, CwndLimited: f.limited, MinRTT: f.min}
 	f.limited = false
-	newest := -1
-	var sendElapsed, ackElapsed time.Duration
-	for i := range f.packets {
-		k := &f.packets[i]
-		if k.acked == 0 || k.acked > p.now {
-			continue
+	newest, end := -1, 0 // packets arrive in order: only a prefix matters
+	for ; end < len(f.packets) && f.packets[end].acked <= p.now; end++ {
+		if f.packets[end].acked != 0 {
+			newest = end
+			a.Acked += simMSS
 		}
-		newest = i
-		a.Acked += simMSS
-		f.inFlight -= simMSS
-		f.delivered += simMSS
-		f.deliveredAt = p.now
-		a.PriorDelivered, a.PriorLost, a.TxInFlight, a.AppLimited = k.delivered, k.lost, k.inFlight, k.appLimited
-		sendElapsed, ackElapsed = k.sent.Sub(k.firstSent), p.now.Sub(k.deliveredAt)
-		f.firstSent = k.sent
-		a.RTT = p.now.Sub(k.sent)
 	}
-	if f.recovery && f.packets[newest].id > f.recoverTo {
+	k := f.packets[newest]
+	f.inFlight -= a.Acked
+	f.delivered += int64(a.Acked)
+	f.deliveredAt = p.now
+	a.PriorDelivered, a.PriorLost, a.TxInFlight, a.AppLimited = k.delivered, k.lost, k.inFlight, k.appLimited
+	sendElapsed, ackElapsed := k.sent.Sub(k.firstSent), p.now.Sub(k.deliveredAt)
+	f.firstSent = k.sent
+	a.RTT = p.now.Sub(k.sent)
+	if f.recovery && k.id > f.recoverTo {
 		f.recovery = false
 		f.c.Congested(p.now, Signal{Kind: Exit, InFlight: f.inFlight, Delivered: f.delivered, LostTotal: f.lost})
 	}
@@ -265,30 +256,30 @@ func (f *flow) ack() {
 		f.appLimited = 0
 	}
 	// Losses: everything sent three packets before the newest delivered one.
-	kept := f.packets[:0]
-	newestID := f.packets[newest].id
-	for i := range f.packets {
-		k := f.packets[i]
-		switch {
-		case k.acked != 0 && k.acked <= p.now:
-		case k.acked == 0 && k.id+3 <= newestID:
-			f.lost += simMSS
-			f.inFlight -= simMSS
-			f.sentBytes -= simMSS
-			a.Lost += simMSS
-			s := Signal{
-				Kind: Loss, Bytes: simMSS, InFlight: f.inFlight, TxInFlight: k.inFlight, Delivered: f.delivered,
-				PriorDelivered: k.delivered, LostTotal: f.lost, PriorLost: k.lost, AppLimited: k.appLimited,
-			}
-			if !f.recovery {
-				f.recovery, f.recoverTo, s.First = true, f.next, true
-			}
-			f.c.Congested(p.now, s)
-		default:
-			kept = append(kept, k)
+	var kept []packet
+	for _, l := range f.packets[:end] {
+		if l.acked != 0 {
+			continue
 		}
+		if l.id+3 > k.id {
+			kept = append(kept, l)
+			continue
+		}
+		f.lost += simMSS
+		f.inFlight -= simMSS
+		f.sentBytes -= simMSS
+		a.Lost += simMSS
+		s := Signal{
+			Kind: Loss, First: !f.recovery, Bytes: simMSS, InFlight: f.inFlight, TxInFlight: l.inFlight,
+			Delivered: f.delivered, PriorDelivered: l.delivered, LostTotal: f.lost, PriorLost: l.lost, AppLimited: l.appLimited,
+		}
+		if !f.recovery {
+			f.recovery, f.recoverTo = true, f.next
+		}
+		f.c.Congested(p.now, s)
 	}
-	f.packets = kept
+	f.packets = f.packets[end-len(kept):]
+	copy(f.packets, kept)
 
 	if f.srtt == 0 {
 		f.srtt, f.min = a.RTT, a.RTT

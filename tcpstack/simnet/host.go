@@ -401,9 +401,8 @@ func (h *Host) read(now mono.Time) {
 	}
 }
 
-// rcvSlack is what windows rounded up to their scale may let in: up to one unit
-// with every ACK, since an edge once offered stays (RFC 7323, 2.4).
-func (h *Host) rcvSlack() int { return 16 << h.rcvScale() }
+// rcvSlack is what a window rounded up to its scale may let in.
+func (h *Host) rcvSlack() int { return 2 << h.rcvScale() }
 
 // write lets the application write as far as the send buffer goes.
 func (h *Host) write(now mono.Time) {

@@ -2,25 +2,31 @@ package simnet
 
 import (
 	"fmt"
+	"time"
 
 	"accd/splice"
 	"accd/tcpstack/buf"
 )
 
+// limit is how long a connection may take, in its own time, before it counts as
+// hanging.
+const limit = time.Hour
+
 // judge says whether a connection ended as its scripts have it: both ends, every
 // byte, no error unless a script aborts it, and no buffer left.
-func judge(hosts [2]*Host, box func() string, pool *buf.Pool) error {
-	aborted := hosts[0].Aborted || hosts[1].Aborted
+// box says where accd stands, and meant that it ended the connection on purpose.
+func judge(hosts [2]*Host, box string, meant bool, pool *buf.Pool) error {
+	aborted := meant || hosts[0].Aborted || hosts[1].Aborted
 	for i, h := range hosts {
 		name, want := nameOf(splice.Side(i)), hosts[1-i].app.Total()
 		switch {
 		case !h.Ended():
-			return fmt.Errorf("the %s hangs; it has read %d bytes of %d and written %d of %d %s", name, h.Read(), want, h.Written(), h.app.Total(), box())
+			return fmt.Errorf("the %s hangs; it has read %d bytes of %d and written %d of %d %s", name, h.Read(), want, h.Written(), h.app.Total(), box)
 		case aborted:
 		case h.Err != nil:
-			return fmt.Errorf("the %s's connection ended for no reason: %w %s", name, h.Err, box())
+			return fmt.Errorf("the %s's connection ended for no reason: %w %s", name, h.Err, box)
 		case h.Read() != want:
-			return fmt.Errorf("the %s read %d bytes of %d %s", name, h.Read(), want, box())
+			return fmt.Errorf("the %s read %d bytes of %d %s", name, h.Read(), want, box)
 		}
 	}
 	hosts[0].Discard()

@@ -46,7 +46,7 @@ type Link struct {
 	sim   *Sim
 	free  mono.Time // when the last byte accepted has left
 	last  mono.Time // latest arrival of what was not reordered
-	burst bool
+	burst mono.Time // when the burst of losses under way began; 0: none
 }
 
 // NewLink makes a direction that ends at deliver.
@@ -132,14 +132,18 @@ func (l *Link) segment(r *run, from, to int, size int64) {
 	}
 }
 
+// burstTime bounds a burst, which would outlast everything on a quiet link.
+const burstTime = 100 * time.Millisecond
+
 // lost draws random loss and bursts: a Gilbert model whose bad state loses all.
 func (l *Link) lost() bool {
-	if l.burst {
-		l.burst = !l.sim.chance(1 / float64(max(1, l.BurstLen)))
-	} else {
-		l.burst = l.sim.chance(l.Burst)
+	switch {
+	case l.burst == 0 && l.sim.chance(l.Burst):
+		l.burst = l.sim.now
+	case l.burst != 0 && (l.sim.now.Sub(l.burst) > burstTime || l.sim.chance(1/float64(max(1, l.BurstLen)))):
+		l.burst = 0
 	}
-	return l.burst || l.sim.chance(l.Loss)
+	return l.burst != 0 || l.sim.chance(l.Loss)
 }
 
 func (l *Link) arrive(at mono.Time, p *Packet) {

@@ -40,6 +40,18 @@ func NewPairs(s *Sim, n int, path Path, pool *buf.Pool, host func(flow int, side
 	return pairs
 }
 
+// RunPair runs the hosts and scripts of c over the near path, without accd, and
+// judges how the connection ended.
+func RunPair(s *Sim, c Config) error {
+	pool := new(buf.Pool)
+	p := NewPairs(s, 1, c.Near, pool, func(_ int, side splice.Side) (HostConfig, Script) { return c.Hosts[side], c.Scripts[side] })[0]
+	p.Hosts[splice.Client].Connect()
+	if err := s.Run(limit, p.Ended); err != nil {
+		return err
+	}
+	return judge(p.Hosts, "", false, pool)
+}
+
 // Ended reports that both ends of the connection are through.
 func (p *Pair) Ended() bool { return p.Hosts[0].Ended() && p.Hosts[1].Ended() }
 

@@ -4,10 +4,6 @@ import (
 	"flag"
 	"os"
 	"testing"
-	"time"
-
-	"accd/splice"
-	"accd/tcpstack/buf"
 )
 
 var (
@@ -42,14 +38,19 @@ func each(t *testing.T, n int, do func(s *Sim, seed uint64) error) {
 // TestRandomPairs is TCP without accd over random paths: every connection ends
 // by itself, every byte arrives as it was written.
 func TestRandomPairs(t *testing.T) {
-	each(t, 500, func(s *Sim, seed uint64) error {
-		c := Random(seed)
-		pool := new(buf.Pool)
-		p := NewPairs(s, 1, c.Near, pool, func(_ int, side splice.Side) (HostConfig, Script) { return c.Hosts[side], c.Scripts[side] })[0]
-		p.Hosts[splice.Client].Connect()
-		if err := s.Run(time.Hour, p.Ended); err != nil {
-			return err
-		}
-		return judge(p.Hosts, func() string { return "" }, pool)
+	each(t, 500, func(s *Sim, seed uint64) error { return RunPair(s, Random(seed)) })
+}
+
+// TestRandom is accd in the middle of random networks, with both legs impaired,
+// crashes, gaps and drains: no connection hangs, no byte changes, and the
+// invariants of custody hold after every event.
+func TestRandom(t *testing.T) {
+	var sum BoxCount
+	each(t, 2000, func(s *Sim, seed uint64) error {
+		n := NewNetwork(s, Random(seed))
+		err := n.Run()
+		sum.add(n.Box.Count)
+		return err
 	})
+	t.Logf("accd: %+v", sum)
 }

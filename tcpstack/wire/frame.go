@@ -209,6 +209,38 @@ func (v *View) tuple(l3, l4 int) (t Tuple) {
 // Tuple gives the addresses and ports of a TCP segment, as sent.
 func (v *View) Tuple() Tuple { return v.tuple(v.L3, v.L4) }
 
+// TCPTuple gives the tuple of a TCP packet that is KindIPOptions or the first
+// KindFragment of one; ok is false if the packet does not show it.
+func (v *View) TCPTuple() (t Tuple, ok bool) {
+	at := v.L4
+	if !v.Is6 {
+		p := v.Frame[v.L3:]
+		first := binary.BigEndian.Uint16(p[6:])&0x1fff == 0
+		if p[9] != ProtoTCP || !first || at+4 > v.End {
+			return t, false
+		}
+		return v.tuple(v.L3, at), true
+	}
+	for next := v.Frame[v.L3+6]; at+8 <= v.End; {
+		b := v.Frame[at:v.End]
+		switch next {
+		case ProtoTCP:
+			return v.tuple(v.L3, at), true
+		case 44: // RFC 8200, 4.5
+			if binary.BigEndian.Uint16(b[2:])&^7 != 0 {
+				return t, false
+			}
+			at += 8
+		case 0, 43, 60: // RFC 8200, 4.3, 4.4, 4.6
+			at += 8 + 8*int(b[1])
+		default:
+			return t, false
+		}
+		next = b[0]
+	}
+	return t, false
+}
+
 // Quote gives, for KindICMPError, the tuple and the sequence number of the
 // segment the error is about, as that segment's sender wrote them.
 func (v *View) Quote() (Tuple, Seq) {

@@ -111,6 +111,53 @@ func TestParseKinds(t *testing.T) {
 	}
 }
 
+// What has IP options or is a first fragment still shows its ports.
+func TestTCPTuple(t *testing.T) {
+	plain4, plain6 := frame(header(tuple4), []byte("x")), frame(header(tuple6), []byte("x"))
+	insert := func(f []byte, at int, b ...byte) []byte {
+		f = append(append(bytes.Clone(f[:at]), b...), f[at:]...)
+		return f
+	}
+	options4 := insert(plain4, 34, 1, 1, 1, 0)
+	options4[14] = 0x46
+	binary.BigEndian.PutUint16(options4[16:], uint16(len(options4)-14))
+	fragment4 := bytes.Clone(plain4)
+	fragment4[20] |= 0x20
+	later4 := bytes.Clone(fragment4)
+	later4[21] = 9
+	udp4 := bytes.Clone(options4)
+	udp4[23] = 17
+	hop6 := insert(plain6, 54, ProtoTCP, 0, 1, 4, 0, 0, 0, 0)
+	hop6[20] = 0
+	first6 := insert(plain6, 54, ProtoTCP, 0, 0, 1, 0, 0, 0, 0)
+	first6[20] = 44
+	both6 := insert(first6, 54, 44, 0, 1, 4, 0, 0, 0, 0)
+	both6[20] = 60
+	later6 := bytes.Clone(first6)
+	later6[57] = 8
+	for _, f := range [][]byte{hop6, first6, both6, later6} {
+		binary.BigEndian.PutUint16(f[18:], uint16(len(f)-54))
+	}
+	for _, c := range []struct {
+		name  string
+		frame []byte
+		tuple Tuple
+		want  bool
+	}{
+		{"IPv4 options", options4, tuple4, true}, {"first fragment", fragment4, tuple4, true}, {"later fragment", later4, tuple4, false},
+		{"UDP with options", udp4, tuple4, false}, {"hop-by-hop", hop6, tuple6, true}, {"first fragment, IPv6", first6, tuple6, true},
+		{"options and fragment, IPv6", both6, tuple6, true}, {"later fragment, IPv6", later6, tuple6, false},
+	} {
+		var v View
+		if k := v.Parse(c.frame); k != KindFragment && k != KindIPOptions && c.name != "UDP with options" {
+			t.Fatalf("%s: kind %d", c.name, k)
+		}
+		if got, ok := v.TCPTuple(); ok != c.want || ok && got != c.tuple {
+			t.Errorf("%s: %v %v", c.name, got, ok)
+		}
+	}
+}
+
 // icmp wraps the start of a packet, from its IP header on, in an ICMP error.
 func icmp(tuple Tuple, kind, code byte, rest uint32, quote []byte) []byte {
 	h := Header{Tuple: tuple.Reverse(), TTL: 60, PayloadLen: len(quote) + 8 - TCPLen}
@@ -277,6 +324,8 @@ func FuzzParse(f *testing.F) {
 		v.TTL()
 		v.FlowLabel()
 		switch kind {
+		case KindFragment, KindIPOptions:
+			v.TCPTuple()
 		case KindICMPError:
 			v.Quote()
 			v.PacketTooBig()

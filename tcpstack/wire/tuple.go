@@ -39,6 +39,9 @@ func (t Tuple) Reverse() Tuple {
 // Is4 reports whether the connection runs over IPv4.
 func (t Tuple) Is4() bool { return t.Src.Is4() }
 
+// Source gives the sending endpoint: "10.0.0.1:4711", "[2001:db8::1]:80".
+func (t Tuple) Source() string { return endpoint(t.Src, t.SrcPort) }
+
 // String gives "10.0.0.1:4711 → 10.0.0.2:80".
 func (t Tuple) String() string {
 	return endpoint(t.Src, t.SrcPort) + " → " + endpoint(t.Dst, t.DstPort)

@@ -1,0 +1,71 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+
+	"accd/splice"
+	"accd/terminator/link"
+
+	"go.uber.org/zap"
+	"golang.org/x/sys/unix"
+)
+
+// ledgerSlots is how many flows may be in custody at once: 8 MiB of ledger. What
+// exceeds it stays on the wire.
+const ledgerSlots = 1 << 16
+
+// mapLedger gives the memory of a ledger that outlives the process.
+func mapLedger(path string) ([]byte, error) {
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("ledger: %w", err)
+	}
+	defer f.Close() // the mapping stays
+	size := splice.LedgerSize(ledgerSlots)
+	if err := f.Truncate(int64(size)); err != nil {
+		return nil, fmt.Errorf("ledger %s: %w", path, err)
+	}
+	mem, err := unix.Mmap(int(f.Fd()), 0, size, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+	if err != nil {
+		return nil, fmt.Errorf("ledger %s: %w", path, err)
+	}
+	return mem, nil
+}
+
+// settleLedger ends, at both ends, the connections whose bytes a dead process
+// held, and removes its ledger. Who calls it holds the claim.
+func settleLedger(path string, log *zap.Logger) error {
+	mem, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("ledger: %w", err)
+	}
+	entries, err := splice.ReadLedger(mem)
+	if err != nil {
+		return fmt.Errorf("ledger %s: %w", path, err)
+	}
+	var stuck []splice.Entry
+	for _, e := range entries {
+		if e.Stuck() {
+			stuck = append(stuck, e)
+		}
+	}
+	if len(entries) > 0 {
+		log.Warn("the last accd died with flows in custody: those whose bytes it held are reset at both ends, the others go on",
+			zap.Int("in_custody", len(entries)), zap.Int("reset", len(stuck)))
+	}
+	if len(stuck) > 0 {
+		if err := link.Reset(stuck); err != nil {
+			return fmt.Errorf("ledger %s: %w", path, err)
+		}
+	}
+	if err := os.Remove(path); err != nil {
+		return fmt.Errorf("ledger: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,140 @@
+package netcfg
+
+import (
+	"net/netip"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/google/nftables"
+	"go.uber.org/zap"
+)
+
+// Steer steers the flow between a client's and a server's address and port, as
+// the client's packets have them, for another FlowTimeout. It only asks and does
+// not block: when too much is asked at once, or the set is full, the flow stays
+// native and Lost counts it.
+func (s *Steering) Steer(client, server netip.AddrPort) {
+	s.flows.ask(flowChange{client, server, false})
+}
+
+// Forget stops steering a flow that is over, so that its place in the set is
+// free at once. It only asks, as Steer does.
+func (s *Steering) Forget(client, server netip.AddrPort) {
+	s.flows.ask(flowChange{client, server, true})
+}
+
+// Lost counts the calls of Steer and Forget that had no effect.
+func (s *Steering) Lost() uint64 { return s.flows.lost.Load() }
+
+const (
+	flowBacklog = 8192 // changes that may wait
+	flowBatch   = 256  // changes in one transaction
+)
+
+// flowChanges carries changes of the sets of flows to the kernel, in order, on a
+// goroutine of its own: a transaction takes longer than a shard may wait.
+type flowChanges struct {
+	nft     *nftTable
+	timeout time.Duration
+	log     *zap.Logger
+	changes chan flowChange
+	quit    chan struct{}
+	done    sync.WaitGroup
+	lost    atomic.Uint64
+}
+
+type flowChange struct {
+	client, server netip.AddrPort
+	remove         bool
+}
+
+func startFlowChanges(nft *nftTable, p *Plan, log *zap.Logger) *flowChanges {
+	c := &flowChanges{
+		nft: nft, timeout: p.FlowTimeout, log: log,
+		changes: make(chan flowChange, flowBacklog), quit: make(chan struct{}),
+	}
+	c.done.Go(c.run)
+	return c
+}
+
+func (c *flowChanges) ask(x flowChange) {
+	select {
+	case c.changes <- x:
+	default:
+		c.lost.Add(1)
+	}
+}
+
+// stop ends the goroutine; changes that still wait are not made.
+func (c *flowChanges) stop() {
+	close(c.quit)
+	c.done.Wait()
+}
+
+func (c *flowChanges) run() {
+	var warned time.Time
+	for {
+		select {
+		case <-c.quit:
+			return
+		case x := <-c.changes:
+			batch := []flowChange{x}
+			for len(batch) < flowBatch && len(c.changes) > 0 {
+				batch = append(batch, <-c.changes)
+			}
+			// One warning in ten seconds: what is lost is counted.
+			if err := c.commit(batch); err != nil && time.Since(warned) > 10*time.Second {
+				warned = time.Now()
+				c.log.Warn("steering set not changed", zap.Error(err), zap.Uint64("lost", c.lost.Load()))
+			}
+		}
+	}
+}
+
+// commit makes changes in their order, neighbours of a kind together.
+func (c *flowChanges) commit(batch []flowChange) error {
+	var last error
+	for len(batch) > 0 {
+		f, remove := batch[0].family(), batch[0].remove
+		n := slices.IndexFunc(batch, func(x flowChange) bool { return x.family() != f || x.remove != remove })
+		if n < 0 {
+			n = len(batch)
+		}
+		elements := make([]nftables.SetElement, n)
+		for i, x := range batch[:n] {
+			elements[i] = nftables.SetElement{Key: x.key()}
+			if !remove {
+				elements[i].Timeout = c.timeout
+			}
+		}
+		add, del := elements, []nftables.SetElement(nil)
+		if remove {
+			add, del = del, add
+		}
+		if err := c.nft.change(f.flows(), add, del); err != nil {
+			c.lost.Add(uint64(n))
+			last = err
+		}
+		batch = batch[n:]
+	}
+	return last
+}
+
+func (x *flowChange) family() *family {
+	if x.client.Addr().Unmap().Is4() {
+		return v4
+	}
+	return v6
+}
+
+// key gives the element: each part on a multiple of four bytes.
+func (x *flowChange) key() []byte {
+	var k []byte
+	for _, e := range []netip.AddrPort{x.client, x.server} {
+		k = append(k, e.Addr().Unmap().AsSlice()...)
+		k = append(k, byte(e.Port()>>8), byte(e.Port()), 0, 0)
+	}
+	return k
+}

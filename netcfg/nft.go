@@ -1,0 +1,194 @@
+package netcfg
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+
+	"github.com/google/nftables"
+	"github.com/google/nftables/expr"
+	"golang.org/x/sys/unix"
+)
+
+// nftTable is our table in the kernel, and the connection that owns it. Its
+// methods may be called from any goroutine.
+type nftTable struct {
+	mu    sync.Mutex
+	conn  *nftables.Conn
+	table *nftables.Table
+	sets  map[string]*nftables.Set
+}
+
+// maxSocket is the largest descriptor that google/nftables can wait on: it uses
+// select(2).
+const maxSocket = unix.FD_SETSIZE - 1
+
+// openTable opens the connection. It makes no table yet.
+func openTable(name string, owner bool) (*nftTable, error) {
+	// A new descriptor is the lowest that is free.
+	fd, err := unix.Open("/dev/null", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, fmt.Errorf("netcfg: nft table %s: %w", name, err)
+	}
+	unix.Close(fd)
+	// Opening may need a few more descriptors than the socket itself.
+	if fd > maxSocket-16 {
+		return nil, fmt.Errorf("netcfg: nft table %s: the next descriptor is %d, nftables needs one below %d: call Up before opening so many files", name, fd, maxSocket-16)
+	}
+	conn, err := nftables.New(nftables.AsLasting())
+	if err != nil {
+		return nil, nftError(name, err)
+	}
+	t := &nftTable{conn: conn, table: &nftables.Table{Name: name, Family: nftables.TableFamilyINet}}
+	if owner {
+		t.table.Flags = nftables.TableFlagOwner
+	}
+	return t, nil
+}
+
+// install makes the table anew, sets and all, in one transaction: until it is
+// done, and if it fails, the old one stays.
+func (t *nftTable) install(r *ruleset) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.conn.AddTable(t.table)
+	t.conn.DelTable(t.table)
+	t.conn.AddTable(t.table)
+	t.sets = make(map[string]*nftables.Set)
+	for _, s := range r.sets {
+		set := *s
+		set.Table = t.table
+		if err := t.conn.AddSet(&set, nil); err != nil {
+			return nftError(r.table, err)
+		}
+		t.sets[s.Name] = &set
+	}
+	return t.addChains(r)
+}
+
+// replace changes the chains to those of r in one transaction and leaves the
+// sets and what they hold alone.
+func (t *nftTable) replace(r *ruleset) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, c := range r.chains {
+		t.conn.FlushChain(&nftables.Chain{Name: c.name, Table: t.table})
+	}
+	return t.addChains(r)
+}
+
+// addChains adds the chains, where they are missing, with their rules and
+// commits.
+func (t *nftTable) addChains(r *ruleset) error {
+	for _, c := range r.chains {
+		ch := &nftables.Chain{Name: c.name, Table: t.table}
+		if c.hook != nil {
+			policy := nftables.ChainPolicyAccept
+			ch.Type, ch.Hooknum, ch.Priority, ch.Policy = c.kind, c.hook, &c.priority, &policy
+		}
+		t.conn.AddChain(ch)
+		for _, rule := range c.rules {
+			exprs, err := t.expressions(rule)
+			if err != nil {
+				return nftError(r.table, fmt.Errorf("rule %s: %w", rule, err))
+			}
+			t.conn.AddRule(&nftables.Rule{Table: t.table, Chain: ch, Exprs: exprs})
+		}
+	}
+	if err := t.conn.Flush(); err != nil {
+		return nftError(r.table, err)
+	}
+	return nil
+}
+
+// expressions gives those of a rule and adds its anonymous sets to the batch.
+func (t *nftTable) expressions(r rule) ([]expr.Any, error) {
+	var out []expr.Any
+	for _, p := range r {
+		out = append(out, p.exprs...)
+		if p.anon == nil {
+			continue
+		}
+		set := &nftables.Set{
+			Table: t.table, Anonymous: true, Constant: true,
+			KeyType: p.anon.key, Interval: p.anon.interval,
+		}
+		if err := t.conn.AddSet(set, p.anon.elements); err != nil {
+			return nil, err
+		}
+		out = append(out, &expr.Lookup{SourceRegister: reg1, SetName: set.Name, SetID: set.ID, Invert: p.anon.invert})
+	}
+	return out, nil
+}
+
+// change adds and removes elements of sets in one transaction each.
+func (t *nftTable) change(set string, add, remove []nftables.SetElement) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	var errs []error
+	if len(add) > 0 {
+		errs = append(errs, t.conn.SetAddElements(t.sets[set], add), t.conn.Flush())
+	}
+	// An element that has ended by itself fails its transaction, so each
+	// has its own.
+	for e := range slices.Chunk(remove, 1) {
+		err := errors.Join(t.conn.SetDeleteElements(t.sets[set], e), t.conn.Flush())
+		if !errors.Is(err, unix.ENOENT) {
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// close removes the table and closes the connection.
+func (t *nftTable) close() error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.conn.AddTable(t.table)
+	t.conn.DelTable(t.table)
+	err := t.conn.Flush()
+	if err != nil {
+		err = nftError(t.table.Name, err)
+	}
+	return errors.Join(err, t.conn.CloseLasting())
+}
+
+// removeTable removes a table of that name that nobody owns; none is fine.
+func removeTable(name string) error {
+	conn, err := nftables.New()
+	if err != nil {
+		return nftError(name, err)
+	}
+	tables, err := conn.ListTablesOfFamily(nftables.TableFamilyINet)
+	if err != nil {
+		return nftError(name, err)
+	}
+	for _, t := range tables {
+		if t.Name == name {
+			conn.DelTable(t)
+		}
+	}
+	if err := conn.Flush(); err != nil && !errors.Is(err, unix.ENOENT) {
+		return nftError(name, err)
+	}
+	return nil
+}
+
+// nftError explains the usual reasons why nft refuses.
+func nftError(table string, err error) error {
+	remedy := ""
+	switch {
+	case errors.Is(err, unix.EPERM):
+		remedy = "; run as root or with CAP_NET_ADMIN; or another process owns the table: is another accd running?"
+	case errors.Is(err, unix.EPROTONOSUPPORT), errors.Is(err, unix.EAFNOSUPPORT):
+		remedy = "; the kernel has no nf_tables: load it (modprobe nf_tables nf_tables_inet) or use a kernel with CONFIG_NF_TABLES_INET"
+	case errors.Is(err, unix.ENOENT), errors.Is(err, unix.EOPNOTSUPP):
+		remedy = "; the kernel lacks a part of nf_tables: want CONFIG_NFT_CT, NFT_FIB_INET and NF_CONNTRACK (modprobe nft_ct nft_fib_inet)"
+	case errors.Is(err, unix.EINVAL):
+		remedy = "; the kernel is too old for this: want 5.12 or newer (without the owner flag 4.18)"
+	case errors.Is(err, unix.ENOBUFS):
+		remedy = "; raise net.core.wmem_max and net.core.rmem_max"
+	}
+	return fmt.Errorf("netcfg: nft table %s: %w%s", table, err, remedy)
+}

@@ -1,0 +1,292 @@
+package netcfg
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+
+	"github.com/google/nftables"
+	"golang.org/x/sys/unix"
+)
+
+// Priorities of our base chains (linux/netfilter_ipv4.h).
+const (
+	beforeDefrag = -450 // the last place where fragments are seen as such
+	beforeTrack  = -300 // before conntrack: what is not tracked is said here
+	afterNAT     = -90  // behind conntrack and destination NAT
+)
+
+// beatProtocol is the IP protocol of the heartbeat's packets: no next header, in
+// both families (RFC 8200, 4.7).
+const beatProtocol = unix.IPPROTO_NONE
+
+// steering gives the nft table that picks what goes to the taps, for the
+// families that the host forwards.
+//
+// From the client: the first segment of a connection that a clause accelerates
+// puts its addresses and ports into a set for handshakes, an acknowledgement
+// moves them to the set of flows, and what is in either goes to the client tap
+// untracked, as if the kernel had never seen it. Towards the client: what
+// conntrack knows as the reply direction of a connection whose original
+// direction is in the set goes to the server tap, tracked and with NAT undone.
+// So conntrack and NAT see only what is between accd and the server, and that is
+// the binding they need when the flow goes on without accd.
+func steering(p *Plan, on []*family) *ruleset {
+	r := &ruleset{table: p.Table, owner: !p.NoOwner && !p.Block}
+	r.sets = append(r.sets, &nftables.Set{
+		Name: "alive", KeyType: nftables.TypeNFProto, HasTimeout: true, Dynamic: true, Timeout: p.BeatTimeout,
+	})
+	for _, f := range families {
+		r.sets = append(r.sets,
+			&nftables.Set{Name: f.openings(), KeyType: f.key, Concatenation: true, HasTimeout: true, Dynamic: true, Timeout: p.OpeningTimeout, Size: uint32(p.Openings)},
+			&nftables.Set{Name: f.flows(), KeyType: f.key, Concatenation: true, HasTimeout: true, Dynamic: true, Timeout: p.FlowTimeout, Size: uint32(p.Flows)})
+	}
+
+	// Chains that jump stand behind the chains they jump to.
+	r.chains = append(r.chains, p.leg(client), p.leg(server),
+		chain{name: "own_client", rules: []rule{{p.setMark(p.mark(client, Unknown)), notrack(), accept()}}})
+	for _, f := range families {
+		r.chains = append(r.chains,
+			chain{name: f.chain("open"), rules: f.open(p)},
+			chain{name: f.chain("new"), rules: f.newFlow(p)},
+			chain{name: f.chain("quoted"), rules: f.quotedBy("client")},
+			chain{name: f.chain("own_quoted"), rules: f.quotedBy("own_client")},
+			chain{name: f.chain("from_client"), rules: f.fromClient(p)},
+			chain{name: f.chain("to_client"), rules: f.toClient(p)})
+	}
+
+	// A heartbeat that lapses stops steering, of old flows as well as of new
+	// ones. To block, steering must go on.
+	breathing := []part{alive()}
+	if p.Block {
+		breathing = nil
+	}
+	every := func(head []part, tail func(*family) []part) (rules []rule) {
+		for _, f := range on {
+			rules = append(rules, slices.Concat(rule{}, breathing, []part{f.is()}, head, tail(f)))
+		}
+		return rules
+	}
+	to := func(name string) func(*family) []part {
+		return func(f *family) []part { return []part{goTo(f.chain(name))} }
+	}
+
+	var fragments []rule
+	for _, f := range families {
+		fragments = append(fragments, rule{silent(f.is()), f.fragment(), p.setMark(p.fragmentMark())})
+	}
+	r.chains = append(r.chains,
+		chain{
+			name: "fragments", kind: nftables.ChainTypeFilter, hook: nftables.ChainHookPrerouting, priority: beforeDefrag,
+			rules: fragments,
+		},
+		chain{
+			name: "incoming", kind: nftables.ChainTypeFilter, hook: nftables.ChainHookPrerouting, priority: beforeTrack,
+			rules: slices.Concat([]rule{
+				{iif(p.ClientTap), l4(fmt.Sprint(beatProtocol), beatProtocol), beat(p.BeatTimeout), drop()},
+				{iif(p.ClientTap), notrack(), accept()},
+				{iif(p.ServerTap), accept()},
+				{iif("lo"), accept()},
+				{p.hasMark(p.fragmentMark()), accept()},
+			}, every(nil, to("from_client"))),
+		},
+		chain{
+			name: "tracked", kind: nftables.ChainTypeFilter, hook: nftables.ChainHookPrerouting, priority: afterNAT,
+			rules: slices.Concat([]rule{
+				{iif(p.ClientTap), accept()},
+				{iif(p.ServerTap), accept()},
+				{iif("lo"), accept()},
+				{p.hasMark(p.fragmentMark()), p.setMark(0), accept()},
+			}, every([]part{reply()}, to("to_client"))),
+		},
+		// What the box itself sends: errors about packets that left the
+		// client tap, and replies of its own servers and errors about
+		// packets that left the server tap.
+		chain{
+			name: "own", kind: nftables.ChainTypeRoute, hook: nftables.ChainHookOutput, priority: beforeTrack,
+			rules: slices.Concat([]rule{
+				{oif("lo"), accept()},
+			}, every(nil, func(f *family) []part { return []part{l4(f.icmpName, f.icmp), goTo(f.chain("own_quoted"))} })),
+		},
+		chain{
+			name: "own_tracked", kind: nftables.ChainTypeRoute, hook: nftables.ChainHookOutput, priority: afterNAT,
+			rules: slices.Concat([]rule{
+				{oif("lo"), accept()},
+			}, every([]part{reply()}, to("to_client"))),
+		})
+	return r
+}
+
+func (f *family) openings() string { return fmt.Sprintf("opening%d", f.number) }
+func (f *family) flows() string    { return fmt.Sprintf("flows%d", f.number) }
+
+// chain gives the name of the family's chain of a kind.
+func (f *family) chain(name string) string { return fmt.Sprintf("%s%d", name, f.number) }
+
+// fromClient takes packets before conntrack. What is not taken ends accepted.
+func (f *family) fromClient(p *Plan) []rule {
+	k := f.tuple()
+	flow := func(parts ...part) rule { return slices.Concat(rule{silent(f.is()), silent(tcp())}, parts) }
+	return []rule{
+		{l4(f.icmpName, f.icmp), goTo(f.chain("quoted"))},
+		{notTCP(), accept()},
+		// RFC 2385 and RFC 5925: what is signed may not be touched.
+		{silent(tcp()), tcpOption("md5sig", 19), accept()},
+		{silent(tcp()), tcpOption("29", 29), accept()},
+		{silent(tcp()), opens(), goTo(f.chain("new"))},
+		flow(k.in(f.flows()), k.update(f.flows(), p.FlowTimeout), goTo("client")),
+		slices.Concat(rule{silent(tcp()), acknowledges(), silent(f.is())},
+			rule{k.in(f.openings()), k.update(f.flows(), p.FlowTimeout), goTo("client")}),
+		flow(k.in(f.openings()), goTo("client")),
+	}
+}
+
+// newFlow asks the clauses about a SYN.
+func (f *family) newFlow(p *Plan) []rule {
+	// RFC 8684, 3.1: endpoints that would use MPTCP are not accelerated.
+	rules := []rule{{silent(tcp()), tcpOption("mptcp", 30), accept()}}
+	for _, c := range p.Clauses {
+		rules = append(rules, f.clause(&c)...)
+	}
+	return rules
+}
+
+// open enters a SYN into the set of handshakes. When the set is full the
+// connection is native.
+func (f *family) open(p *Plan) []rule {
+	return []rule{{silent(f.is()), silent(tcp()), f.tuple().update(f.openings(), p.OpeningTimeout), goTo("client")}}
+}
+
+// clause gives the rules of one clause: one for each pair of an interface and a
+// DSCP, or none if it cannot match in this family.
+func (f *family) clause(c *Clause) []rule {
+	only := func(all []netip.Prefix) (mine []netip.Prefix, everything bool) {
+		for _, p := range all {
+			if p.Addr().Is4() == (f == v4) {
+				mine = append(mine, p)
+				everything = everything || p.Bits() == 0
+			}
+		}
+		return mine, everything
+	}
+	var match rule
+	for _, side := range []struct {
+		field     string
+		in, notIn []netip.Prefix
+	}{{"saddr", c.From, c.NotFrom}, {"daddr", c.To, c.NotTo}} {
+		in, all := only(side.in)
+		notIn, none := only(side.notIn)
+		if none || len(side.in) > 0 && len(in) == 0 {
+			return nil
+		}
+		if len(in) > 0 && !all {
+			match = append(match, f.addresses(side.field, in, false))
+		}
+		if len(notIn) > 0 {
+			match = append(match, f.addresses(side.field, notIn, true))
+		}
+	}
+	if len(match) > 0 {
+		match = slices.Insert(match, 0, silent(f.is()))
+	}
+	if len(c.Ports) > 0 {
+		match = append(match, silent(tcp()), toPorts(c.Ports))
+	}
+
+	verdict := accept()
+	if c.Accelerate {
+		verdict = goTo(f.chain("open"))
+	}
+	ins := []rule{nil}
+	if len(c.In) > 0 {
+		ins = nil
+		for _, dev := range c.In {
+			ins = append(ins, rule{iif(dev)})
+		}
+	}
+	dscps := []rule{nil}
+	if len(c.DSCP) > 0 {
+		dscps = nil
+		for _, d := range c.DSCP {
+			dscps = append(dscps, rule{silent(f.is()), f.dscp(d)})
+		}
+	}
+	var rules []rule
+	for _, in := range ins {
+		for _, d := range dscps {
+			rules = append(rules, slices.Concat(in, d, match, rule{verdict}))
+		}
+	}
+	return rules
+}
+
+// quotedBy takes ICMP errors about packets that went to the client, by the packet
+// they quote: they are the client leg's, and conntrack must not see them, because
+// it would undo NAT that this leg never had.
+func (f *family) quotedBy(target string) []rule {
+	about := func(set string) rule {
+		return slices.Concat(rule{silent(f.is()), silent(l4(f.icmpName, f.icmp)), f.isError()}, f.quotesTCP(),
+			rule{f.quoted().in(set), goTo(target)})
+	}
+	return []rule{about(f.flows()), about(f.openings())}
+}
+
+// toClient takes packets of the reply direction, and errors about those of the
+// original one.
+func (f *family) toClient(p *Plan) []rule {
+	k := f.original()
+	return []rule{
+		{tcp(), silent(f.is()), k.in(f.flows()), k.update(f.flows(), p.FlowTimeout), goTo("server")},
+		{tcp(), silent(f.is()), k.in(f.openings()), goTo("server")},
+		{l4(f.icmpName, f.icmp), related(), silent(f.is()), k.in(f.flows()), goTo("server")},
+		{l4(f.icmpName, f.icmp), related(), silent(f.is()), k.in(f.openings()), goTo("server")},
+	}
+}
+
+// leg marks a packet for the tap of a leg by the side it arrived from. The
+// longest prefix beats the shorter ones, and an interface beats them all.
+func (p *Plan) leg(r role) chain {
+	rules := []rule{{p.setMark(p.mark(r, Unknown))}}
+	type sided struct {
+		prefix netip.Prefix
+		side   Side
+	}
+	var prefixes []sided
+	networks := []struct {
+		Network
+		side Side
+	}{{p.LAN, LAN}, {p.WAN, WAN}}
+	for _, n := range networks {
+		for _, x := range n.Prefixes {
+			prefixes = append(prefixes, sided{x.Masked(), n.side})
+		}
+	}
+	slices.SortStableFunc(prefixes, func(a, b sided) int { return a.prefix.Bits() - b.prefix.Bits() })
+	for _, x := range prefixes {
+		f := v4
+		if x.prefix.Addr().Is6() {
+			f = v6
+		}
+		match := rule{f.is()}
+		if x.prefix.Bits() > 0 {
+			match = rule{silent(f.is()), f.addresses("saddr", []netip.Prefix{x.prefix}, false)}
+		}
+		rules = append(rules, append(match, p.setMark(p.mark(r, x.side))))
+	}
+	for _, n := range networks {
+		for _, dev := range n.Interfaces {
+			rules = append(rules, rule{iif(dev), p.setMark(p.mark(r, n.side))})
+		}
+	}
+	if r == client {
+		// A tap that is dying is no route any more. What was marked for it
+		// must be tracked, or it would leave without NAT.
+		rules = append(rules, rule{leadsTo(p.ClientTap), notrack(), accept()})
+		if p.Block {
+			rules = append(rules, rule{drop()})
+		} else {
+			rules = append(rules, rule{p.setMark(0)})
+		}
+	}
+	return chain{name: r.String(), rules: rules}
+}

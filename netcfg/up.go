@@ -1,0 +1,200 @@
+package netcfg
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"reflect"
+	"slices"
+	"sync"
+
+	"go.uber.org/zap"
+)
+
+// Steering is a host on which connections are steered to two taps. Its methods
+// may be called from any goroutine; those that name a namespace run on a thread
+// of it.
+type Steering struct {
+	log     *zap.Logger
+	journal *journal
+	nft     *nftTable
+	taps    [roles]*Tap
+	flows   *flowChanges
+	beats   [][]byte // the frames that refresh the heartbeat
+
+	mu   sync.Mutex // guards what follows
+	plan Plan
+	on   []*family
+	down bool
+}
+
+// Up brings the host to the plan, having removed what a process that died may
+// have left. Nothing is steered before the first Beat. If it fails it leaves the
+// host as it was. ErrRunning means that another process has done it already. It
+// works in the namespace of the calling thread.
+func Up(ctx context.Context, plan Plan, log *zap.Logger) (_ *Steering, err error) {
+	if err := needPrivileges(); err != nil {
+		return nil, err
+	}
+	plan = plan.withDefaults()
+	if err := plan.validate(); err != nil {
+		return nil, err
+	}
+	s := &Steering{log: log, plan: plan}
+	if s.journal, err = openJournal(plan.StateDir); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, s.undo())
+		}
+	}()
+	if err := undoHost(&plan.Names, s.journal); err != nil {
+		return nil, err
+	}
+
+	h, err := newHandle()
+	if err != nil {
+		return nil, err
+	}
+	defer h.Close()
+	x, err := readHost(h)
+	if err != nil {
+		return nil, err
+	}
+	if err := x.obstacles(&plan); err != nil {
+		return nil, err
+	}
+	s.on = x.forwards
+	for _, f := range families {
+		if !slices.Contains(x.forwards, f) {
+			log.Warn("family is not steered because the host does not forward it", zap.String("family", f.name))
+		}
+	}
+	want := desired(&plan, x)
+
+	for r := range s.taps {
+		t, err := OpenTap(TapOptions{Name: plan.tap(role(r)), Queues: plan.Queues, Plain: plan.Plain})
+		if err != nil {
+			return nil, err
+		}
+		s.taps[r] = t
+		if err := want.taps[r].apply(h); err != nil {
+			return nil, err
+		}
+		if !t.Offload && !plan.Plain {
+			log.Warn("tap has no virtio-net header: every frame is one MTU at most, which is slow", zap.String("tap", t.Name))
+		}
+	}
+	s.beats = beatFrames(s.taps[client])
+	if err := ctx.Err(); err != nil {
+		return nil, fmt.Errorf("netcfg: %w", err)
+	}
+	for _, x := range want.settings {
+		if err := s.journal.set(x); err != nil {
+			return nil, err
+		}
+	}
+	// Behind the taps: descriptors close in order when a process dies, and
+	// the table guards against packets for a tap that is gone.
+	if s.nft, err = openTable(plan.Table, want.ruleset.owner); err != nil {
+		return nil, err
+	}
+	if err := s.nft.install(want.ruleset); err != nil {
+		return nil, err
+	}
+	for _, r := range want.rules {
+		if err := r.apply(h); err != nil {
+			return nil, err
+		}
+	}
+	s.flows = startFlowChanges(s.nft, &plan, log)
+	log.Info("steering is up", zap.String("client_tap", plan.ClientTap), zap.String("server_tap", plan.ServerTap),
+		zap.Int("queues", plan.Queues), zap.Bool("offload", s.taps[client].Offload), zap.Bool("block", plan.Block))
+	return s, nil
+}
+
+// Taps gives the tap of the client legs and that of the server legs. They stay
+// open until Down, which closes them.
+func (s *Steering) Taps() (client, server *Tap) { return s.taps[0], s.taps[1] }
+
+// Reload changes which connections are steered from now on. Known flows keep
+// their steering. What cannot change in a running process is an error: names,
+// marks, queues, sizes of sets and the way to fail.
+func (s *Steering) Reload(plan Plan) error {
+	plan = plan.withDefaults()
+	if err := plan.validate(); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.down {
+		return errDown
+	}
+	if old, now := s.plan.fixed(), plan.fixed(); !reflect.DeepEqual(old, now) {
+		return fmt.Errorf("netcfg: reload: taps, queues, names, marks, tables, set sizes and fail mode are fixed while accd runs: restart it (have %+v, want %+v)", old, now)
+	}
+	if err := s.nft.replace(steering(&plan, s.on)); err != nil {
+		return err
+	}
+	s.plan = plan
+	return nil
+}
+
+// fixed is the plan without what a reload may change.
+func (p Plan) fixed() Plan {
+	p.LAN, p.WAN, p.Clauses = Network{}, Network{}, nil
+	p.FlowTimeout, p.OpeningTimeout, p.BeatTimeout = 0, 0, 0
+	return p
+}
+
+// Resteer makes the nft table anew with empty sets: every flow is native until
+// Steer or a new SYN adds it.
+func (s *Steering) Resteer() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.down {
+		return errDown
+	}
+	return s.nft.install(steering(&s.plan, s.on))
+}
+
+var errDown = errors.New("netcfg: steering is down")
+
+// Down stops steering and puts everything back. It works in the namespace of the
+// calling thread, which is that of Up. Going down twice is harmless.
+func (s *Steering) Down() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.down {
+		return nil
+	}
+	s.down = true
+	err := s.undo()
+	if err == nil {
+		s.log.Info("steering is down, the host is as it was")
+	}
+	return err
+}
+
+// undo takes back what Up did, as far as it came.
+func (s *Steering) undo() error {
+	var errs []error
+	if s.flows != nil {
+		s.flows.stop()
+	}
+	if s.nft != nil {
+		errs = append(errs, s.nft.close())
+	}
+	errs = append(errs, undoHost(&s.plan.Names, s.journal))
+	for _, t := range s.taps {
+		if t != nil {
+			errs = append(errs, t.Close())
+		}
+	}
+	if err := errors.Join(errs...); err != nil {
+		// The journal stays for Cleanup.
+		return errors.Join(err, s.journal.file.Close())
+	}
+	return s.journal.remove()
+}

@@ -1,0 +1,409 @@
+package netcfg
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest"
+)
+
+// Both directions of a connection, its SYN included, go through the taps, with
+// NAT on the way to the server only, whatever the family.
+func TestBothLegsGoThroughTheTaps(t *testing.T) {
+	r := newRouterLab(t)
+	r.echo(r.server, ":80")
+	r.ok(r.box.PortForward("lan", 8080, netip.MustParseAddrPort(server4+":80")))
+	r.ok(r.box.PortForward("lan", 8080, netip.MustParseAddrPort("["+server6+"]:80")))
+	p := r.plan()
+	p.Queues = 2
+	a := r.start(p)
+	for _, c := range []struct{ name, dial, seen string }{
+		{"masquerade, IPv4", server4 + ":80", boxWAN4},
+		{"masquerade, IPv6", "[" + server6 + "]:80", boxWAN6},
+		{"destination NAT too, IPv4", boxLAN4 + ":8080", boxWAN4},
+		{"destination NAT too, IPv6", "[" + boxLAN6 + "]:8080", boxWAN6},
+	} {
+		var syns, frames [roles]int64
+		for x := range roles {
+			syns[x], frames[x] = a.relay.syns[x].Load(), a.relay.frames[x].Load()
+		}
+		c1 := r.dial(r.client, c.dial)
+		if err := c1.exchange(1<<20, 5*time.Second); err != nil {
+			t.Fatalf("%s: %v", c.name, err)
+		}
+		if got := c1.seen.Addr().String(); got != c.seen {
+			t.Errorf("%s: the server saw %s, want %s", c.name, got, c.seen)
+		}
+		c1.Close()
+		for x := range roles {
+			if n := a.relay.syns[x].Load() - syns[x]; n != 1 {
+				t.Errorf("%s: %d SYNs from the %s tap, want 1", c.name, n, x)
+			}
+			if n := a.relay.frames[x].Load() - frames[x]; n < 15 {
+				t.Errorf("%s: %d segments from the %s tap, want all of a megabyte", c.name, n, x)
+			}
+		}
+	}
+	// veth gives superpackets, and the taps carry them.
+	for x := range roles {
+		if n := a.relay.largest[x].Load(); n < 20000 {
+			t.Errorf("the largest frame from the %s tap has %d bytes, want superpackets", x, n)
+		}
+	}
+	if n := a.relay.sides[client][LAN].Load(); n == 0 || a.relay.sides[client][WAN].Load()+a.relay.sides[client][Unknown].Load() > 0 {
+		t.Errorf("the frames of the client leg came from sides unknown %d, lan %d, wan %d; want lan only",
+			a.relay.sides[client][Unknown].Load(), n, a.relay.sides[client][WAN].Load())
+	}
+	if n := a.relay.sides[server][WAN].Load(); n == 0 || a.relay.sides[server][LAN].Load()+a.relay.sides[server][Unknown].Load() > 0 {
+		t.Errorf("the frames of the server leg came from sides unknown %d, lan %d, wan %d; want wan only",
+			a.relay.sides[server][Unknown].Load(), a.relay.sides[server][LAN].Load(), n)
+	}
+	if n := r.flowsOf(a, "flows4"); n != 2 {
+		t.Errorf("%d elements in flows4, want 2", n)
+	}
+}
+
+// A connection to the box itself and the box's answers go through the taps too.
+func TestConnectionToTheBox(t *testing.T) {
+	r := newRouterLab(t)
+	r.echo(r.box, ":22")
+	a := r.start(r.plan())
+	for _, addr := range []string{boxLAN4 + ":22", "[" + boxLAN6 + "]:22"} {
+		before := a.relay.frames[server].Load()
+		c := r.dial(r.client, addr)
+		if err := c.exchange(1<<20, 5*time.Second); err != nil {
+			t.Fatal(addr, err)
+		}
+		if c.seen != c.local() {
+			t.Errorf("%s: the box saw %s, want %s", addr, c.seen, c.local())
+		}
+		if n := a.relay.frames[server].Load() - before; n < 10 {
+			t.Errorf("%s: %d segments from the server tap, want the box's answers", addr, n)
+		}
+	}
+	// What the box says to itself is nobody's business.
+	before := a.relay.frames[client].Load()
+	if err := r.dial(r.box, boxLAN4+":22").exchange(1000, 5*time.Second); err != nil {
+		t.Fatal(err)
+	}
+	if n := a.relay.frames[client].Load() - before; n != 0 {
+		t.Errorf("%d segments of the box to itself were steered", n)
+	}
+}
+
+// Clauses decide, the first that matches; a reload decides anew for new
+// connections and leaves the others alone.
+func TestClausesAndReload(t *testing.T) {
+	r := newRouterLab(t)
+	for _, port := range []string{":80", ":81", ":82"} {
+		r.echo(r.server, port)
+	}
+	p := r.plan()
+	p.Clauses = []Clause{
+		{Ports: []PortRange{{81, 81}}},
+		{Accelerate: true, From: prefixes("10.0.1.0/24", "fd00:1::/64"), NotTo: prefixes("10.9.0.0/16"), In: []string{"nowhere", "lan"}, Ports: []PortRange{{80, 81}}, DSCP: []uint8{0}},
+	}
+	a := r.start(p)
+	steered := func(c *peer) bool {
+		t.Helper()
+		before := a.relay.frames[client].Load()
+		if err := c.exchange(1000, 5*time.Second); err != nil {
+			t.Fatal(err)
+		}
+		return a.relay.frames[client].Load() > before
+	}
+	var old *peer
+	for _, c := range []struct {
+		addr string
+		want bool
+	}{{server4 + ":80", true}, {server4 + ":81", false}, {server4 + ":82", false}, {"[" + server6 + "]:80", true}, {"[" + server6 + "]:81", false}} {
+		conn := r.dial(r.client, c.addr)
+		if got := steered(conn); got != c.want {
+			t.Errorf("%s is steered: %t, want %t", c.addr, got, c.want)
+		}
+		if old == nil {
+			old = conn
+		}
+	}
+	p.Clauses = []Clause{{Accelerate: true, Ports: []PortRange{{81, 81}}}}
+	r.ok(a.Reload(p))
+	if !steered(old) {
+		t.Error("a reload ended the steering of a known flow")
+	}
+	if steered(r.dial(r.client, server4+":80")) || !steered(r.dial(r.client, server4+":81")) {
+		t.Error("new connections do not follow the new clauses")
+	}
+	p.Queues = 4
+	if err := a.Reload(p); err == nil || !strings.Contains(err.Error(), "restart") {
+		t.Errorf("reload with other queues: %v", err)
+	}
+}
+
+// A hang ends steering by itself, of old and of new connections, and it comes
+// back with the heartbeat.
+func TestHang(t *testing.T) {
+	r := newRouterLab(t)
+	r.echo(r.server, ":80")
+	p := r.plan()
+	p.BeatTimeout = 300 * time.Millisecond
+	a := r.start(p)
+	old4, old6 := r.dial(r.client, server4+":80"), r.dial(r.client, "["+server6+"]:80")
+	a.hang()
+	start := time.Now()
+	for _, c := range []*peer{old4, old6, r.dial(r.client, server4+":80")} {
+		if err := c.exchange(100<<10, 5*time.Second); err != nil {
+			t.Errorf("%s in a hang: %v", c.remote(), err)
+		}
+	}
+	if d := time.Since(start); d > 2*time.Second {
+		t.Errorf("traffic took %v to flow again, want 2s at most", d)
+	}
+	r.ok(a.Beat())
+	a.relay = startRelay(a.Steering)
+	defer a.relay.stop()
+	before := a.relay.frames[client].Load()
+	if err := old4.exchange(1000, 5*time.Second); err != nil {
+		t.Error(err)
+	}
+	if a.relay.frames[client].Load() == before {
+		t.Error("steering of a known flow did not come back with the heartbeat")
+	}
+}
+
+// Death in the middle of transfers: connections go on natively, nothing leaves
+// the box without NAT, and the next start and Cleanup find the host as it was.
+func TestDeath(t *testing.T) {
+	r := newRouterLab(t)
+	r.echo(r.server, ":80")
+	// Counts what leaves with an address that only NAT may show.
+	r.run(r.box, "nft", "add table inet watch; add counter inet watch leaks; add chain inet watch out { type filter hook postrouting priority 300; };"+
+		"add rule inet watch out oifname wan ip saddr 10.0.1.0/24 counter name leaks;"+
+		"add rule inet watch out oifname wan ip6 saddr fd00:1::/64 counter name leaks")
+	before := r.snapshot()
+	a := r.start(r.plan())
+	var busy []*peer
+	done := make(chan error)
+	for range 4 {
+		for _, addr := range []string{server4 + ":80", "[" + server6 + "]:80"} {
+			c := r.dial(r.client, addr)
+			busy = append(busy, c)
+		}
+	}
+	for _, c := range busy {
+		go func() { done <- c.exchange(64<<20, 20*time.Second) }()
+	}
+	eventually(t, 5*time.Second, "the transfers are in full swing", func() bool { return a.relay.frames[client].Load() > 500 })
+	a.kill()
+	fresh := r.dial(r.client, server4+":80")
+	if err := fresh.exchange(1000, time.Second); err != nil {
+		t.Errorf("a new connection after the death: %v", err)
+	}
+	for range busy {
+		if err := <-done; err != nil {
+			t.Errorf("a busy connection: %v", err)
+		}
+	}
+	if out := r.run(r.box, "nft", "list", "counter", "inet", "watch", "leaks"); !strings.Contains(out, "packets 0 ") {
+		t.Errorf("packets left without NAT:\n%s", out)
+	}
+
+	// What is left has no effect, and the next start takes it over.
+	b := r.start(r.plan())
+	c := r.dial(r.client, server4+":80")
+	if err := c.exchange(1000, 5*time.Second); err != nil {
+		t.Error(err)
+	}
+	if b.relay.syns[client].Load() != 1 {
+		t.Error("the next start does not steer")
+	}
+	if err := busy[0].exchange(1000, 5*time.Second); err != nil {
+		t.Errorf("a surviving connection after the restart: %v", err)
+	}
+	b.kill()
+	r.ok(r.box.Do(func() error { return Cleanup(Names{StateDir: r.dir}) }))
+	if d := cmp.Diff(strings.Split(before, "\n"), strings.Split(r.snapshot(), "\n")); d != "" {
+		t.Errorf("Cleanup did not restore the host (- before, + after):\n%s", d)
+	}
+}
+
+// Down leaves the host as it was before Up, strict reverse path filtering
+// included, which Up has to move out of the way.
+func TestDownRestores(t *testing.T) {
+	for _, rp := range []string{"0", "1", "2"} {
+		t.Run("rp_filter="+rp, func(t *testing.T) {
+			r := newRouterLab(t)
+			r.echo(r.server, ":80")
+			r.ok(r.box.Sysctl("net.ipv4.conf.all.rp_filter", rp))
+			before := r.snapshot()
+			a := r.start(r.plan())
+			if err := r.dial(r.client, server4+":80").exchange(100<<10, 5*time.Second); err != nil {
+				t.Fatal(err)
+			}
+			if rp == "1" {
+				if v, _ := r.box.SysctlValue("net.ipv4.conf.lan.rp_filter"); v != "1" {
+					t.Errorf("the filter of lan is %s while accd runs, want the 1 that all had", v)
+				}
+			}
+			a.stop()
+			if d := cmp.Diff(strings.Split(before, "\n"), strings.Split(r.snapshot(), "\n")); d != "" {
+				t.Errorf("Down did not restore the host (- before, + after):\n%s", d)
+			}
+			r.ok(r.box.Do(a.Down))
+			if err := a.Beat(); err == nil {
+				t.Error("Beat after Down succeeded")
+			}
+		})
+	}
+}
+
+// Only one process has a namespace in hand, and one that fails leaves nothing.
+func TestSecondInstance(t *testing.T) {
+	r := newRouterLab(t)
+	a := r.start(r.plan())
+	during := r.snapshot()
+	r.ok(r.box.Do(func() error {
+		if _, err := Up(context.Background(), r.plan(), zap.NewNop()); !errors.Is(err, ErrRunning) {
+			t.Errorf("a second Up: %v, want ErrRunning", err)
+		}
+		if err := Cleanup(Names{StateDir: r.dir}); !errors.Is(err, ErrRunning) {
+			t.Errorf("Cleanup of a running accd: %v, want ErrRunning", err)
+		}
+		return nil
+	}))
+	if d := cmp.Diff(strings.Split(during, "\n"), strings.Split(r.snapshot(), "\n")); d != "" {
+		t.Errorf("the second instance changed something:\n%s", d)
+	}
+	a.stop()
+
+	r.run(r.box, "ip", "link", "add", "accd1", "type", "dummy")
+	before := r.snapshot()
+	r.ok(r.box.Do(func() error {
+		if _, err := Up(context.Background(), r.plan(), zap.NewNop()); err == nil || !strings.Contains(err.Error(), "accd1") {
+			t.Errorf("Up with a foreign accd1: %v", err)
+		}
+		return nil
+	}))
+	if d := cmp.Diff(strings.Split(before, "\n"), strings.Split(r.snapshot(), "\n")); d != "" {
+		t.Errorf("an Up that failed left something:\n%s", d)
+	}
+}
+
+// Elements end without packets, last with packets of either direction, and come
+// back by Steer; Forget ends them, and Resteer all of them.
+func TestFlowsInTheSet(t *testing.T) {
+	r := newRouterLab(t)
+	r.echo(r.server, ":80")
+	p := r.plan()
+	p.FlowTimeout, p.OpeningTimeout = time.Second, 300*time.Millisecond
+	a := r.start(p)
+	c := r.dial(r.client, server4+":80")
+	steered := func() bool {
+		before := a.relay.frames[client].Load()
+		if err := c.exchange(10, 5*time.Second); err != nil {
+			t.Fatal(err)
+		}
+		return a.relay.frames[client].Load() > before
+	}
+	start := time.Now()
+	for time.Since(start) < 2*time.Second {
+		if !steered() {
+			t.Fatalf("a busy flow lost its steering after %v", time.Since(start))
+		}
+		time.Sleep(100 * time.Millisecond) // the pace of the flow
+	}
+	eventually(t, 5*time.Second, "an idle flow's element ends", func() bool { return r.flowsOf(a, "flows4") == 0 })
+	if steered() {
+		t.Error("a flow without element is steered")
+	}
+	a.Steer(c.local(), c.remote())
+	eventually(t, 2*time.Second, "Steer adds the element", func() bool { return r.flowsOf(a, "flows4") == 1 })
+	if !steered() {
+		t.Error("a flow added by Steer is not steered")
+	}
+	a.Forget(c.local(), c.remote())
+	eventually(t, 2*time.Second, "Forget removes the element", func() bool { return r.flowsOf(a, "flows4") == 0 })
+	if steered() {
+		t.Error("a forgotten flow is steered")
+	}
+	a.Forget(c.local(), c.remote()) // again: harmless
+	a.Steer(c.local(), c.remote())
+	eventually(t, 2*time.Second, "Steer after Forget", steered)
+	if n := a.Lost(); n != 0 {
+		t.Errorf("%d changes lost, want 0", n)
+	}
+	r.ok(a.Resteer())
+	if r.flowsOf(a, "flows4") != 0 || steered() {
+		t.Error("Resteer left a flow steered")
+	}
+	a.Steer(c.local(), c.remote())
+	// The heartbeat's element went with the set and is back with the next beat.
+	eventually(t, 2*time.Second, "steering after Resteer", steered)
+}
+
+// fail: block stops what is steered when accd dies, until Cleanup.
+func TestBlock(t *testing.T) {
+	r := newRouterLab(t)
+	r.echo(r.server, ":80")
+	r.echo(r.server, ":81")
+	before := r.snapshot()
+	p := r.plan()
+	p.Block = true
+	p.Clauses = []Clause{{Ports: []PortRange{{81, 81}}}, {Accelerate: true}}
+	a := r.start(p)
+	c := r.dial(r.client, server4+":80")
+	r.ok(c.exchange(1000, 5*time.Second))
+	a.kill()
+	if err := c.exchange(1000, 300*time.Millisecond); !isTimeout(err) {
+		t.Errorf("a steered connection after the death: %v, want a timeout", err)
+	}
+	if _, err := r.tryDial(r.client, server4+":80", 300*time.Millisecond); !isTimeout(err) {
+		t.Errorf("a new connection after the death: %v, want a timeout", err)
+	}
+	r.ok(r.dial(r.client, server4+":81").exchange(1000, 5*time.Second))
+	r.ok(r.box.Do(func() error { return Cleanup(Names{StateDir: r.dir}) }))
+	if err := c.exchange(1000, 5*time.Second); err != nil {
+		t.Errorf("after Cleanup: %v", err)
+	}
+	if d := cmp.Diff(strings.Split(before, "\n"), strings.Split(r.snapshot(), "\n")); d != "" {
+		t.Errorf("Cleanup did not restore the host (- before, + after):\n%s", d)
+	}
+}
+
+func isTimeout(err error) bool {
+	var n net.Error
+	return errors.As(err, &n) && n.Timeout() || errors.Is(err, context.DeadlineExceeded)
+}
+
+// A host that cannot be steered on is refused in words.
+func TestUpRefuses(t *testing.T) {
+	r := newRouterLab(t)
+	up := func() error {
+		return r.box.Do(func() error {
+			s, err := Up(context.Background(), r.plan(), zaptest.NewLogger(t))
+			if err == nil {
+				s.Down()
+			}
+			return err
+		})
+	}
+	r.run(r.box, "ip", "rule", "add", "pref", "12", "lookup", "7")
+	if err := up(); err == nil || !strings.Contains(err.Error(), "rule 12") {
+		t.Errorf("a rule in the way: %v", err)
+	}
+	r.run(r.box, "ip", "rule", "del", "pref", "12")
+	r.ok(r.box.Sysctl("net.ipv6.conf.all.forwarding", "0"))
+	if err := up(); err != nil {
+		t.Errorf("IPv4 only: %v", err)
+	}
+	r.ok(r.box.Sysctl("net.ipv4.ip_forward", "0"))
+	if err := up(); err == nil || !strings.Contains(err.Error(), "ip_forward=1") {
+		t.Errorf("no forwarding: %v", err)
+	}
+}

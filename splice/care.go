@@ -1,0 +1,161 @@
+package splice
+
+// What custody does with time: how much may be held, and what becomes of legs
+// that are slow, silent or lost. docs/custody.md, Custody, is to be read first.
+
+import (
+	"time"
+
+	"accd/tcpstack/mono"
+)
+
+// Ours; the rest are docs/custody.md's.
+const (
+	maxHeld    = 64 << 20 // when Terms leave it open
+	slowAfter  = time.Second
+	careMin    = time.Millisecond
+	careMax    = 50 * time.Millisecond
+	unknownRTT = 100 * time.Millisecond
+	smallMTU   = 1280 // what a path that loses full segments may still carry
+)
+
+// legState is what care remembers of the leg to one side.
+type legState struct {
+	idle    mono.Time // nothing waited for the leg then
+	stuck   mono.Time // it has timed out twice in a row since then; 0: no
+	asked   mono.Time // the first packet that wants an answer left since the endpoint was heard
+	steered mono.Time // the tuple was put into the steering set again; 0: no
+	probed  mono.Time // its endpoint was asked for its RCV.NXT, for a hole
+	probes  int       // how often
+}
+
+// care looks after both legs. It is due several times a round trip.
+func (f *Flow) care(now mono.Time) {
+	c := f.c
+	a, _ := c.conn[Client].RTT()
+	b, _ := c.conn[Server].RTT()
+	rtt := a + b
+	c.check = now.Add(min(max(rtt/4, careMin), careMax))
+	if rtt == 0 {
+		rtt = unknownRTT
+	}
+	for _, side := range [2]Side{Client, Server} {
+		f.limit(side, rtt)
+		f.slow(now, side)
+		f.hole(now, side, rtt)
+		if f.silent(now, side) || f.blackHole(now, side) {
+			return
+		}
+	}
+	f.watch(now)
+}
+
+// limit bounds what is held towards far by time, not only size: a drain is to
+// take a few round trips. What is in flight counts as the rate that is about to
+// be, so that the limit does not hold a growing window back.
+func (f *Flow) limit(far Side, rtt time.Duration) {
+	c := f.c
+	conn, sender := &c.conn[far], &c.conn[far.Other()]
+	rate := conn.DeliveryRate()
+	if srtt, _ := conn.RTT(); srtt > 0 {
+		_, inFlight, _ := conn.Congestion()
+		rate = max(rate, int64(float64(inFlight)/srtt.Seconds()))
+	}
+	most := f.terms.MaxBuffer
+	if most == 0 {
+		most = maxHeld
+	}
+	if p := f.env.Pool; p.Budget > 0 && p.InUse() > p.Budget/4*3 {
+		most = minHeld // overload: held flows see a smaller window
+	}
+	n := min(max(int(2*float64(rate)*rtt.Seconds()), minHeld), max(most, minHeld))
+	sender.SetBuffer(n)
+	sender.SetAckLimit(n)
+}
+
+// slow stops acknowledging to the sender while the far end does not move:
+// docs/custody.md, Slow far end.
+func (f *Flow) slow(now mono.Time, far Side) {
+	c, l := f.c, &f.c.leg[far]
+	conn := &c.conn[far]
+	waits := c.stream[far.Other()].Len() > 0
+	if !waits {
+		l.idle = now
+	}
+	if conn.Backoff() < 2 {
+		l.stuck = 0
+	} else if l.stuck.IsZero() {
+		l.stuck = now
+	}
+	c.conn[far.Other()].Hold(waits && (now.Sub(max(conn.Progressed(), l.idle)) >= slowAfter ||
+		!l.stuck.IsZero() && now.Sub(l.stuck) >= slowAfter))
+}
+
+// hole asks the far end for its RCV.NXT when what the sender sent has had a
+// hole for two round trips: perhaps what is missing went another way.
+func (f *Flow) hole(now mono.Time, far Side, rtt time.Duration) {
+	l := &f.c.leg[far]
+	n, since := f.c.conn[far.Other()].Reassembling()
+	if n == 0 || since > l.probed {
+		l.probes = 0
+	}
+	if n == 0 || now.Sub(max(since, l.probed)) < 2*rtt<<min(l.probes, 8) {
+		return
+	}
+	l.probed = now
+	l.probes++
+	f.c.conn[far].Probe()
+}
+
+// silent puts the tuple into the steering set again when a leg has not answered
+// for two RTO, and drains after two more. It reports a drain.
+func (f *Flow) silent(now mono.Time, side Side) bool {
+	conn, l := &f.c.conn[side], &f.c.leg[side]
+	if l.asked <= conn.Heard() {
+		l.steered = 0
+		return false
+	}
+	rto := conn.RTO()
+	switch {
+	case l.steered.IsZero() && now.Sub(l.asked) >= 2*rto:
+		l.steered = now
+		if f.env.Steer != nil {
+			f.env.Steer(f.rec.Tuple)
+		}
+	case !l.steered.IsZero() && now.Sub(l.steered) >= 2*rto:
+		f.Drain(now, Silent)
+		return true
+	}
+	return false
+}
+
+// blackHole drains after three timeouts of full segments in a row, and tries
+// what is held in smaller ones. It reports a drain.
+func (f *Flow) blackHole(now mono.Time, side Side) bool {
+	conn := &f.c.conn[side]
+	if conn.Backoff() < 3 || conn.SndNxt().Sub(conn.SndUna()) < conn.MSS() {
+		return false
+	}
+	conn.PacketTooBig(now, conn.SndUna(), smallMTU)
+	f.Drain(now, BlackHole)
+	return true
+}
+
+// watch gives up a leg whose Conn has timed out. The endpoint at the other leg
+// is reset only if it has sent something to accd since the lost one was heard:
+// docs/custody.md, Giving up.
+func (f *Flow) watch(now mono.Time) {
+	c := f.c
+	for _, side := range [2]Side{Client, Server} {
+		if c.conn[side].Err() == nil {
+			continue
+		}
+		other := side.Other()
+		if c.conn[other].Err() == nil && c.conn[side].Heard() < c.conn[other].Heard() {
+			f.beginEnding(now, other, Lost)
+		} else {
+			f.end(Lost)
+		}
+		return
+	}
+}

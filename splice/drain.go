@@ -1,0 +1,195 @@
+package splice
+
+// Drain: the wire plus a retransmitter. docs/custody.md, Drain, is to be read
+// first.
+
+import (
+	"accd/tcpstack"
+	"accd/tcpstack/buf"
+	"accd/tcpstack/mono"
+	"accd/tcpstack/wire"
+)
+
+// drain is what a drain remembers.
+type drain struct {
+	on    bool
+	owed  [2]wire.Seq // by the side that sends: v, the highest byte acknowledged
+	gone  [2]bool     // the endpoint has reset the connection
+	loose []loose     // what waited in reassembly, to be sent on
+	sent  int         // of loose
+	piece [1][]byte
+}
+
+// loose is a piece that waited behind a hole.
+type loose struct {
+	from Side
+	seq  wire.Seq
+	ref  buf.Ref
+}
+
+// release drops what was not sent on.
+func (d *drain) release() {
+	for i := range d.loose {
+		d.loose[i].ref.Release()
+	}
+	clear(d.loose)
+	d.loose, d.sent = d.loose[:0], 0
+}
+
+// Drain takes a flow out of custody: nothing new is acknowledged, packets pass,
+// and what is held is delivered. After an operator's drain, a bypass or a stop
+// it stays on the wire.
+func (f *Flow) Drain(now mono.Time, why Reason) {
+	if why.forGood() {
+		f.native = true
+	}
+	if f.state != InCustody || f.c.ending.on {
+		return
+	}
+	c := f.c
+	f.why = why
+	f.count(why)
+	c.drain.on = true
+	for i := range c.conn {
+		conn := &c.conn[i]
+		c.drain.owed[i] = conn.RcvAcked()
+		f.leave(now, Side(i))
+		// What is in reassembly is sent on before drain begins.
+		for {
+			seq, ref, ok := conn.NextHeld(now)
+			if !ok {
+				break
+			}
+			c.drain.loose = append(c.drain.loose, loose{Side(i), seq, ref})
+			d := &f.rec.Dir[i]
+			d.Next = wire.MaxSeq(d.Next, seq.Add(ref.Len()))
+		}
+	}
+	c.conn[Client].Drain()
+	c.conn[Server].Drain()
+	f.state = Draining
+}
+
+// Gap notes that steering had a gap: what is in custody drains, and the record
+// is unsynced until fresh segments have shown where the flow is.
+func (f *Flow) Gap(now mono.Time) {
+	f.Drain(now, Gap)
+	if f.state == OnWire || f.state == Draining {
+		f.rec.unsync()
+	}
+}
+
+// inDrain is Receive in drain: every packet passes and is read.
+func (f *Flow) inDrain(now mono.Time, from Side, s *tcpstack.Segment, m Meta) {
+	r, c := &f.rec, f.c
+	near, far := &c.conn[from], &c.conn[from.Other()]
+	o := &r.Dir[from.Other()]
+	switch {
+	case s.Flags.Has(wire.SYN):
+		f.receiveSYN(from, s)
+		return
+	case s.Flags.Has(wire.RST):
+		if s.Seq == r.Dir[from].Next || s.Seq == near.RcvAcked() {
+			// What is held towards it has lost its receiver; what is held
+			// towards the other end is delivered.
+			c.drain.gone[from] = true
+		}
+		return
+	case r.Unsynced:
+		r.resync(now, from, s, m)
+		if !r.Unsynced {
+			f.resynced(now)
+		}
+	case r.believe(now, from, s):
+		r.heed(now, from, s, m)
+		r.extend(from, s)
+		// I3: what accd sends must not say less than what passes.
+		far.Relayed(s.Ack, o.Edge)
+		if ts := &r.Dir[from]; ts.is(hasTS) {
+			far.SetTimestamp(ts.TSRecent)
+		}
+	default:
+		f.count(Unbelieved)
+		return
+	}
+	if near.Err() == nil {
+		t := *s
+		t.Payload = s.Payload.Retain()
+		near.Receive(now, &t)
+		f.delivered(now, from)
+	}
+}
+
+// delivered moves the Conn that talks to side on to what its endpoint has
+// acknowledged, native bytes beyond the held ones included.
+func (f *Flow) delivered(now mono.Time, side Side) {
+	c, o := f.c, &f.rec.Dir[side.Other()]
+	if conn := &c.conn[side]; !f.rec.Unsynced && conn.SndUna().Less(o.Acked) && conn.SndUna().Less(c.drain.owed[side.Other()]) {
+		conn.SendTo(now, wire.MinSeq(o.Acked, conn.SndNxt()))
+	}
+}
+
+// resynced brings both Conns up to what the record has learnt after a gap.
+func (f *Flow) resynced(now mono.Time) {
+	for i := range f.c.conn {
+		conn, d := &f.c.conn[i], &f.rec.Dir[i]
+		conn.Relayed(d.Acked, d.Edge)
+		if o := &f.rec.Dir[1-i]; o.is(hasTS) {
+			conn.SetTimestamp(o.TSRecent)
+		}
+		f.delivered(now, Side(i))
+	}
+}
+
+// drained reports that nothing is held towards side any more.
+func (f *Flow) drained(side Side) bool {
+	c := f.c
+	return c.drain.gone[side] || !c.conn[side].SndUna().Less(c.drain.owed[side.Other()])
+}
+
+// transmitDrain fills p: what waited in reassembly first, then what is held.
+func (f *Flow) transmitDrain(now mono.Time, p *tcpstack.Packet) (Side, bool) {
+	c := f.c
+	if f.sendLoose(p) {
+		return c.drain.loose[c.drain.sent].from.Other(), true
+	}
+	for i := range c.conn {
+		side := Side(i)
+		for !f.drained(side) && c.conn[side].Transmit(now, p) {
+			// After a gap nothing but held data is sent on a leg until a
+			// fresh segment for it was seen.
+			if p.Len > 0 || !f.rec.Unsynced || f.rec.Dir[side.Other()].is(seen) {
+				return side, true
+			}
+		}
+	}
+	return Client, false
+}
+
+// sendLoose fills p with up to a full segment of what waited in reassembly. What
+// is beyond the receiver's own edge is left to its sender.
+func (f *Flow) sendLoose(p *tcpstack.Packet) bool {
+	c, d := f.c, &f.c.drain
+	for ; d.sent < len(d.loose); d.sent++ {
+		l := &d.loose[d.sent]
+		conn := &c.conn[l.from.Other()]
+		n := min(l.ref.Len(), conn.MSS())
+		if n == 0 || conn.SndEdge().Less(l.seq.Add(n)) {
+			continue
+		}
+		me, far := &f.rec.Dir[l.from.Other()], &f.rec.Dir[l.from]
+		*p = tcpstack.Packet{
+			Seq: l.seq, Ack: conn.RcvAcked(), Flags: wire.ACK | wire.PSH,
+			Payload: append(p.Payload[:0], l.ref.Bytes()[:n]), Len: n,
+		}
+		p.Window = uint16(min((conn.RcvEdge().Sub(p.Ack)+1<<far.Scale-1)>>far.Scale, 65535))
+		if f.rec.Timestamps {
+			p.Options.Set = wire.HasTS
+			p.Options.TSVal, p.Options.TSEcr = far.TSRecent, me.TSRecent
+		}
+		rest := l.ref.Slice(n, l.ref.Len())
+		l.seq, l.ref = l.seq.Add(n), rest
+		return true
+	}
+	return false
+}

@@ -1,0 +1,276 @@
+package splice
+
+import (
+	"accd/tcpstack"
+	"accd/tcpstack/buf"
+	"accd/tcpstack/mono"
+	"accd/tcpstack/wire"
+)
+
+// Meta is what a Flow is told of a packet beside the Segment.
+type Meta struct {
+	TTL, TOS  uint8
+	FlowLabel uint32
+	From      Network // where the packet came from
+}
+
+// Template is what the headers of packets that accd makes towards a side repeat
+// from the packets of the opposite endpoint.
+type Template struct {
+	Tuple     wire.Tuple // Src is the endpoint accd speaks for
+	TTL, TOS  uint8      // TOS without ECN
+	FlowLabel uint32
+	DstNet    Network
+}
+
+// Terms are what policy decided for a flow: shared, read-only.
+type Terms struct {
+	Rule      string
+	Leg       [2]*tcpstack.Config // by Side; Relay is set
+	MaxBuffer int                 // bytes held per direction, at most; 0: 64 MiB
+}
+
+// Env is what the flows of one shard share.
+type Env struct {
+	Pool   *buf.Pool // its budget bounds what is held
+	Ledger *Ledger   // nil: none
+	Count  *Counters
+	// Steer asks for the flow's tuple to be put into the steering set again;
+	// nil: nobody listens.
+	Steer func(client wire.Tuple)
+
+	free    []*custody // for reuse
+	charged int        // bytes of windows that flows in custody may fill
+}
+
+// Flow is one connection that accd follows. The methods are those of a Conn:
+// Receive, Expire and the commands are input; after any of them call Transmit
+// until it is false, then Deadline. Commands are Drain, Gap, PacketTooBig and
+// Kill. A Flow that is Gone is forgotten, and its packets pass.
+type Flow struct {
+	rec       Record
+	env       *Env
+	terms     *Terms
+	c         *custody // nil on the wire
+	state     State
+	why       Reason
+	began     mono.Time
+	native    bool // it stays on the wire for good
+	reopening bool
+}
+
+// Start makes f, which is zero, the flow of rec, which it copies. With nil terms
+// it stays on the wire.
+func (f *Flow) Start(now mono.Time, rec *Record, terms *Terms, env *Env) {
+	f.rec, f.terms, f.env, f.began = *rec, terms, env, now
+}
+
+// Receive takes one TCP segment of the flow whose checksum is right, as it came
+// from the endpoint from. The payload is taken with Taken only.
+func (f *Flow) Receive(now mono.Time, from Side, s *tcpstack.Segment, m Meta) Disposition {
+	switch {
+	case f.state == OnWire:
+		return f.onWire(now, from, s, m)
+	case f.state == Draining:
+		f.inDrain(now, from, s, m)
+	case f.state == InCustody && f.c.ending.on:
+		return f.whileEnding(now, from, s)
+	case f.state == InCustody:
+		return f.inCustody(now, from, s, m)
+	}
+	return Pass
+}
+
+// onWire is Receive on the wire: the packet passes, unless custody begins.
+func (f *Flow) onWire(now mono.Time, from Side, s *tcpstack.Segment, m Meta) Disposition {
+	r := &f.rec
+	d, o := &r.Dir[from], &r.Dir[from.Other()]
+	switch {
+	case s.Flags.Has(wire.SYN):
+		// A SYN replaces a record only when its SYN-ACK is acknowledged,
+		// which the Opening finds out (docs/custody.md, Wire).
+		f.receiveSYN(from, s)
+		return Pass
+	case s.Flags.Has(wire.RST):
+		if s.Seq != d.Next {
+			f.count(ForgedRST)
+			return Pass
+		}
+		f.end(Reset)
+		return Pass
+	case r.Unsynced:
+		if s.Payload.Len() > 0 {
+			f.count(Unsynced)
+		}
+		r.resync(now, from, s, m)
+		return Pass
+	case !r.believe(now, from, s):
+		f.count(Unbelieved)
+		return Pass
+	}
+	// First apply the segment's ACK, then decide (docs/custody.md, Enter custody).
+	told := relayed{o.Acked, o.Edge}
+	r.heed(now, from, s, m)
+	if s.Payload.Len() > 0 {
+		why := f.mayEnter(from, s, told)
+		if why == None {
+			why = f.enter(now, from, told)
+		}
+		if why == None {
+			return f.inCustody(now, from, s, m)
+		}
+		f.count(why)
+		f.env.Count.PassedBytes[from] += uint64(s.Payload.Len())
+	}
+	r.extend(from, s)
+	if r.finished() {
+		f.end(Finished)
+	}
+	return Pass
+}
+
+// Transmit fills p with the next packet of accd's own and says towards which
+// side it goes; ok is false when there is none.
+func (f *Flow) Transmit(now mono.Time, p *tcpstack.Packet) (to Side, ok bool) {
+	c := f.c
+	if c == nil {
+		return Client, false
+	}
+	switch {
+	case c.ending.on:
+		to, ok = f.transmitEnding(now, p)
+	case f.state == Draining:
+		to, ok = f.transmitDrain(now, p)
+	default:
+		to, ok = c.transmit(now, p)
+	}
+	if ok {
+		f.note()
+		return to, true
+	}
+	f.settle(now)
+	return Client, false
+}
+
+// Expire lets time pass.
+func (f *Flow) Expire(now mono.Time) {
+	c := f.c
+	if c == nil {
+		return
+	}
+	if c.ending.on {
+		f.expireEnding(now)
+		return
+	}
+	c.conn[Client].Expire(now)
+	c.conn[Server].Expire(now)
+	if f.state == Draining {
+		f.watch(now)
+	} else if now >= c.check {
+		f.care(now)
+	}
+}
+
+// Deadline gives the next instant at which Expire or Transmit has something to
+// do without new input; mono.Never on the wire.
+func (f *Flow) Deadline() mono.Time {
+	c := f.c
+	switch {
+	case c == nil:
+		return mono.Never
+	case c.ending.on:
+		return f.endingDeadline()
+	}
+	at := min(c.conn[Client].Deadline(), c.conn[Server].Deadline())
+	if f.state == InCustody {
+		at = min(at, c.check)
+	}
+	return at
+}
+
+// Template fills t for packets towards a side.
+func (f *Flow) Template(to Side, t *Template) {
+	d := &f.rec.Dir[to.Other()]
+	*t = Template{f.rec.tupleTo(to), d.TTL, d.TOS, d.FlowLabel, f.rec.Dir[to].Net}
+}
+
+// PacketTooBig takes the news that a packet towards a side whose first byte is
+// seq was longer than mtu bytes. Taken: it was a packet of accd's own.
+func (f *Flow) PacketTooBig(now mono.Time, to Side, seq wire.Seq, mtu int) Disposition {
+	if f.c != nil && !f.c.ending.on && f.c.conn[to].PacketTooBig(now, seq, mtu) {
+		return Taken
+	}
+	return Pass
+}
+
+// State says who answers for the flow's bytes.
+func (f *Flow) State() State { return f.state }
+
+// Began gives when the flow was started.
+func (f *Flow) Began() mono.Time { return f.began }
+
+// Why gives the reason of the last drain, or of the end.
+func (f *Flow) Why() Reason { return f.why }
+
+// Reopening reports that the SYN of another connection passed: packets of the flow that pass are shown
+// to the Opening too, and the record it establishes replaces the flow, which is
+// then ended with Replace.
+func (f *Flow) Reopening() bool { return f.reopening }
+
+// receiveSYN notes that another connection may be about to use the tuple.
+func (f *Flow) receiveSYN(from Side, s *tcpstack.Segment) {
+	if s.Seq != f.rec.Dir[from].ISN {
+		f.reopening = true
+	}
+}
+
+// Replace ends the flow because a new connection uses its tuple.
+func (f *Flow) Replace() { f.end(Replaced) }
+
+// Held gives the bytes that were acknowledged and not delivered yet, by the
+// side they go to.
+func (f *Flow) Held() (n [2]int) {
+	if c := f.c; c != nil {
+		for to := range c.conn {
+			n[to] = max(0, c.owed(Side(to).Other()).Sub(c.conn[to].SndUna()))
+		}
+	}
+	return n
+}
+
+// Record gives what is known of the flow; in custody it is as of its beginning.
+func (f *Flow) Record() *Record { return &f.rec }
+
+// Bytes gives the payload bytes that from has sent: acknowledged by accd, and
+// passed.
+func (f *Flow) Bytes(from Side) (taken, passed uint64) {
+	d := &f.rec.Dir[from]
+	taken, passed = d.Taken, d.Passed
+	if f.state == InCustody {
+		taken += f.c.taken(from)
+	}
+	return taken, passed
+}
+
+// Terms gives what policy decided; nil: the flow stays on the wire.
+func (f *Flow) Terms() *Terms { return f.terms }
+
+// Legs gives the two Conns, nil on the wire.
+func (f *Flow) Legs() (client, server *tcpstack.Conn) {
+	if f.c == nil {
+		return nil, nil
+	}
+	return &f.c.conn[Client], &f.c.conn[Server]
+}
+
+func (f *Flow) count(why Reason) { f.env.Count.By[why]++ }
+
+// end makes the flow Gone: what it held is given up.
+func (f *Flow) end(why Reason) {
+	if f.state == Gone {
+		return
+	}
+	f.release()
+	f.state, f.why = Gone, why
+	f.count(why)
+}

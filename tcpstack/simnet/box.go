@@ -1,0 +1,445 @@
+package simnet
+
+import (
+	"fmt"
+	"time"
+
+	"accd/splice"
+	"accd/tcpstack"
+	"accd/tcpstack/buf"
+	"accd/tcpstack/mono"
+	"accd/tcpstack/wire"
+)
+
+// FaultKind is a way in which accd is disturbed or asked to let go.
+type FaultKind int
+
+// The kinds.
+const (
+	Drain    FaultKind = iota // an operator's drain: the flow goes native, and may come back
+	Crash                     // the process dies, packets pass natively; after For it starts again
+	Hang                      // the process stands still for For; the heartbeat lapses meanwhile
+	Lapse                     // packets bypass accd for For, and it is not told
+	LapseOne                  // the same in the direction from Side only
+	Recreate                  // packets bypass accd for For, and it is told at the end
+	Stop                      // a stop with a deadline of For, then the process is gone
+	Faults   = iota
+)
+
+// Fault is one disturbance.
+type Fault struct {
+	Kind FaultKind
+	At   time.Duration // since the start
+	For  time.Duration
+	Side splice.Side
+}
+
+// BoxConfig is what the accd of a simulation is like.
+type BoxConfig struct {
+	Legs      [2]tcpstack.Config // by Side; Relay is set by NewBox
+	MaxBuffer int                // bytes held per direction; 0: the flow's default
+	Budget    int                // of the pool, bytes; 0: none
+	MSS       int                // the relayed MSS is clamped to this; 0: as it is
+	Batch     time.Duration      // how long a turn waits for more packets before it sends
+}
+
+// heartbeat is how long the kernel goes on steering to a process that hangs.
+const heartbeat = 700 * time.Millisecond
+
+// Box is accd between two links, for one connection: what the terminator does
+// with a flow, in its order, and what the kernel does around it.
+type Box struct {
+	Seen   *Observer
+	Ended  string // why the connection was ended by accd on purpose; "": it was not
+	Count  BoxCount
+	Steers int // times the flow asked for steering
+
+	sim     *Sim
+	cfg     BoxConfig
+	key     wire.Tuple
+	out     [2]func(*Packet) // towards each side
+	pool    *buf.Pool
+	env     splice.Env
+	terms   splice.Terms
+	count   splice.Counters
+	ledger  []byte // the shared memory that outlives a process
+	opening *splice.Opening
+	flow    *splice.Flow // nil: the connection has no record
+	alarm   alarm
+	queued  bool // a turn is under way
+	seg     tcpstack.Segment
+	pkt     tcpstack.Packet
+
+	gone    bool      // the process does not run
+	bypass  [2]bool   // packets from a side do not reach accd
+	lapsed  bool      // the bypass ends when the flow asks for steering
+	hangs   bool      // the process stands still
+	turned  mono.Time // when it last ran
+	backlog []*Packet // what the taps queue for it meanwhile
+}
+
+// BoxCount says how much of a connection accd carried.
+type BoxCount struct {
+	Taken, Passed     int // packets
+	TakenBytes        int64
+	Custodies, Drains int
+	Resets            int
+}
+
+// NewBox makes an accd whose packets leave by out.
+func NewBox(s *Sim, key wire.Tuple, keys [2]uint64, cfg BoxConfig, pool *buf.Pool, out [2]func(*Packet)) *Box {
+	b := &Box{sim: s, cfg: cfg, key: key, out: out, pool: pool, Seen: newObserver(s, keys)}
+	pool.Budget = cfg.Budget
+	for i := range cfg.Legs {
+		b.cfg.Legs[i].Relay = true
+		b.terms.Leg[i] = &b.cfg.Legs[i]
+	}
+	b.terms.Rule, b.terms.MaxBuffer = "simnet", cfg.MaxBuffer
+	b.alarm = alarm{sim: s, wake: b.expire}
+	b.ledger = make([]byte, splice.LedgerSize(4))
+	b.start()
+	return b
+}
+
+// start is a new process: no flows, the predecessor's ledger.
+func (b *Box) start() {
+	b.gone = false
+	ledgers, err := splice.NewLedgers(b.ledger, 1)
+	if err != nil {
+		b.sim.Failf("%v", err)
+		return
+	}
+	b.opening = splice.NewOpening(16)
+	b.env = splice.Env{Pool: b.pool, Ledger: ledgers[0], Count: &b.count, Steer: b.steer}
+	b.turned = b.sim.now
+}
+
+// steer is what the kernel does when a flow asks for its element again.
+func (b *Box) steer(wire.Tuple) {
+	b.Steers++
+	if b.lapsed {
+		b.sim.After(time.Millisecond, func() {
+			if b.lapsed {
+				b.lapsed, b.bypass = false, [2]bool{}
+			}
+		})
+	}
+}
+
+// Arrive takes a packet from the network.
+func (b *Box) Arrive(p *Packet) {
+	switch {
+	case b.gone || b.bypass[p.From]:
+		b.out[p.From.Other()](p)
+	case b.hangs:
+		if b.sim.now.Sub(b.turned) < heartbeat && len(b.backlog) < 500 {
+			b.backlog = append(b.backlog, p)
+		} else {
+			b.out[p.From.Other()](p)
+		}
+	default:
+		b.receive(p)
+	}
+}
+
+func (b *Box) receive(p *Packet) {
+	now := b.sim.now
+	b.turned = now
+	b.Seen.heard(p)
+	if p.Bad || !b.take(now, p) {
+		b.pass(p)
+	} else {
+		b.Count.Taken++
+		b.Count.TakenBytes += int64(len(p.Data))
+		b.sim.tracePacket("> accd", p)
+	}
+	b.later()
+}
+
+func (b *Box) pass(p *Packet) {
+	b.sim.tracePacket("= accd", p)
+	b.Count.Passed++
+	b.Seen.passed(p)
+	if p.Flags.Has(wire.SYN) && b.cfg.MSS > 0 && p.Options.Has(wire.HasMSS) && int(p.Options.MSS) > b.cfg.MSS {
+		q := *p
+		q.Options.MSS = uint16(b.cfg.MSS)
+		p = &q
+	}
+	b.out[p.From.Other()](p)
+}
+
+// take shows a packet to the flow, or to the opening handshakes, and reports
+// whether it ends here.
+func (b *Box) take(now mono.Time, p *Packet) bool {
+	p.segment(b.pool, &b.seg)
+	taken := b.follow(now, p) && b.flow.Receive(now, p.From, &b.seg, meta) == splice.Taken
+	b.note()
+	if !taken {
+		if b.flow != nil && b.flow.Reopening() {
+			b.reopen(now, p)
+		}
+		b.seg.Drop()
+	}
+	return taken
+}
+
+// reopen shows a packet of a flow that saw a SYN to the opening handshakes too:
+// the connection may be a new one.
+func (b *Box) reopen(now mono.Time, p *Packet) {
+	var rec splice.Record
+	if b.opening.Receive(now, p.From, b.key, &b.seg, meta, &rec) {
+		b.flow.Replace()
+		b.sim.Failf("a new connection replaces the only one there is: %s", b.Seen.line(p))
+	}
+}
+
+// meta is what every packet here has beside its segment.
+var meta = splice.Meta{TTL: 64}
+
+// follow reports whether there is a flow for p.
+func (b *Box) follow(now mono.Time, p *Packet) bool {
+	if b.flow != nil && b.flow.State() == splice.Gone {
+		b.flow = nil
+	}
+	if b.flow != nil {
+		return true
+	}
+	var rec splice.Record
+	if b.opening.Receive(now, p.From, b.key, &b.seg, meta, &rec) {
+		b.flow = new(splice.Flow)
+		b.flow.Start(now, &rec, &b.terms, &b.env)
+		return true
+	}
+	return false
+}
+
+// note counts changes of state for the report and tells the observer.
+func (b *Box) note() {
+	if b.flow == nil {
+		return
+	}
+	if state := b.flow.State(); state != b.Seen.was {
+		b.sim.Tracef("accd       %v, holds %v", state, b.flow.Held())
+		switch state {
+		case splice.InCustody:
+			b.Count.Custodies++
+		case splice.Draining:
+			b.Count.Drains++
+		}
+		b.Seen.transition(state)
+	}
+}
+
+// later sends what is due, at the end of the batch.
+func (b *Box) later() {
+	if b.queued {
+		return
+	}
+	if b.cfg.Batch == 0 {
+		b.turn()
+		return
+	}
+	b.queued = true
+	b.sim.After(b.sim.upTo(b.cfg.Batch), func() {
+		b.queued = false
+		b.turn()
+	})
+}
+
+func (b *Box) expire() {
+	if b.flow == nil || b.gone || b.hangs {
+		return
+	}
+	b.turned = b.sim.now
+	b.flow.Expire(b.sim.now)
+	b.note()
+	b.turn()
+}
+
+func (b *Box) turn() {
+	if b.flow == nil || b.gone || b.hangs {
+		return
+	}
+	now := b.sim.now
+	for n := 0; ; n++ {
+		to, ok := b.flow.Transmit(now, &b.pkt)
+		b.note()
+		if !ok {
+			break
+		}
+		if n == 100000 {
+			b.sim.Failf("accd does not stop sending")
+			return
+		}
+		p := packetOf(&b.pkt)
+		p.From, p.Is6 = to.Other(), !b.key.Is4()
+		b.sim.tracePacket("accd >", p)
+		if p.Flags.Has(wire.RST) {
+			b.Count.Resets++
+		}
+		b.Seen.made(b.flow, p)
+		b.out[to](p)
+	}
+	at := b.flow.Deadline()
+	if at <= now {
+		at = now + 1
+	}
+	b.alarm.set(at)
+}
+
+// check is what must be true after every event.
+func (b *Box) check() {
+	if b.flow == nil || b.gone || b.hangs {
+		return
+	}
+	b.Seen.after(b.flow)
+}
+
+// TooBig takes the news of a router beyond side that a packet was too long.
+func (b *Box) TooBig(p *Packet, mtu int, back func()) {
+	to := p.From.Other()
+	if b.flow != nil && !b.gone && !b.hangs && !b.bypass[to] &&
+		b.flow.PacketTooBig(b.sim.now, to, p.Seq, mtu) == splice.Taken {
+		b.later()
+		return
+	}
+	back()
+}
+
+// Fault does one.
+func (b *Box) Fault(f Fault) {
+	if b.gone || b.hangs || b.bypass != [2]bool{} {
+		return // one at a time
+	}
+	now := b.sim.now
+	b.sim.Tracef("accd       fault %d for %v", f.Kind, f.For)
+	switch f.Kind {
+	case Drain:
+		if b.flow != nil {
+			b.flow.Drain(now, splice.Operator)
+			b.note()
+			b.later()
+		}
+	case Crash:
+		b.crash()
+		b.sim.After(f.For, b.restart)
+	case Hang:
+		b.hangs = true
+		b.turned = now
+		b.sim.After(f.For, b.wake)
+	case Lapse, LapseOne:
+		b.lapsed = true
+		b.bypass = [2]bool{true, true}
+		if f.Kind == LapseOne {
+			b.bypass[f.Side.Other()] = false
+		}
+		b.sim.After(f.For, func() { b.lapsed, b.bypass = false, [2]bool{} })
+	case Recreate:
+		b.bypass = [2]bool{true, true}
+		b.sim.After(f.For, func() {
+			b.bypass = [2]bool{}
+			b.gap()
+		})
+	case Stop:
+		if b.flow != nil {
+			b.flow.Drain(now, splice.Stop)
+			b.note()
+			b.later()
+		}
+		b.sim.After(f.For, b.stop)
+	}
+}
+
+// wake ends a hang. More than 500 ms between two turns is a gap in steering;
+// what the taps queued meanwhile is old, and comes behind it.
+func (b *Box) wake() {
+	b.hangs = false
+	if b.sim.now.Sub(b.turned) > 500*time.Millisecond {
+		b.gap()
+	}
+	old := b.backlog
+	b.backlog = nil
+	for _, p := range old {
+		b.receive(p)
+	}
+	b.expire()
+}
+
+func (b *Box) gap() {
+	if b.flow != nil {
+		b.flow.Gap(b.sim.now)
+		b.note()
+		b.later()
+	}
+}
+
+// stop is the deadline of a stop: what is still held is reset, and the process
+// ends.
+func (b *Box) stop() {
+	if b.flow != nil && b.flow.State() != splice.Gone {
+		if b.flow.State() != splice.OnWire {
+			b.Ended = "stopped"
+		}
+		b.flow.Kill(b.sim.now)
+		b.note()
+		b.turn()
+	}
+	b.crash()
+}
+
+// crash is the end of the process: memory is gone, the ledger stays.
+func (b *Box) crash() {
+	b.gone = true
+	if b.flow != nil {
+		b.discard()
+	}
+}
+
+// restart is the next process: first it resets what the ledger lists.
+func (b *Box) restart() {
+	entries, err := splice.ReadLedger(b.ledger)
+	if err != nil {
+		b.sim.Failf("%v", err)
+	}
+	stuck := false
+	for _, e := range entries {
+		if !e.Stuck() {
+			continue
+		}
+		stuck = true
+		b.Ended = "reset from the ledger"
+		for _, r := range e.Resets() {
+			p := &Packet{From: r.To.Other(), Is6: !b.key.Is4(), Seq: r.Seq, Ack: r.Ack, Flags: r.Flags}
+			b.sim.tracePacket("ledger >", p)
+			b.out[r.To](p)
+		}
+	}
+	if !stuck && b.Seen.holds() {
+		b.sim.Failf("the ledger does not list a flow that held bytes")
+	}
+	b.start()
+}
+
+// discard frees what the process held.
+func (b *Box) discard() {
+	b.flow = nil
+	b.pool = new(buf.Pool)
+	b.pool.Budget = b.cfg.Budget
+}
+
+// describe says where accd stands.
+func (b *Box) describe() string {
+	if b.flow == nil {
+		return "no flow"
+	}
+	return fmt.Sprintf("%v, holds %v, %+v", b.flow.State(), b.flow.Held(), b.Count)
+}
+
+func (c *BoxCount) add(d BoxCount) {
+	c.Taken += d.Taken
+	c.Passed += d.Passed
+	c.TakenBytes += d.TakenBytes
+	c.Custodies += d.Custodies
+	c.Drains += d.Drains
+	c.Resets += d.Resets
+}

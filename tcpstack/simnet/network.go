@@ -1,0 +1,124 @@
+package simnet
+
+import (
+	"fmt"
+	"time"
+
+	"accd/splice"
+	"accd/tcpstack/buf"
+	"accd/tcpstack/wire"
+)
+
+// Config is a whole network: two hosts, the paths between them, accd in the
+// middle, and what goes wrong.
+type Config struct {
+	Is6     bool
+	Hosts   [2]HostConfig
+	Scripts [2]Script
+	Near    Path // between the client and the box
+	Far     Path // between the box and the server
+	Box     BoxConfig
+	Faults  []Fault
+	Forged  []Attack
+}
+
+// Attack is a forged packet: what, when, whose address it carries, and whether
+// it enters before the box or behind it.
+type Attack struct {
+	Kind   Forgery
+	At     time.Duration
+	From   splice.Side
+	Behind bool
+}
+
+// Network is a Config that runs.
+type Network struct {
+	Sim   *Sim
+	Hosts [2]*Host
+	Box   *Box
+
+	pool     *buf.Pool // of both hosts
+	cfg      Config
+	genuine  [2]*Packet  // the last packet each host sent
+	sentUpTo [2]wire.Seq // the highest sequence number each host sent
+}
+
+// NewNetwork builds cfg.
+func NewNetwork(s *Sim, cfg Config) *Network {
+	n := &Network{Sim: s, cfg: cfg, pool: new(buf.Pool)}
+	client, server := splice.Client, splice.Server
+	toServer := NewLink(s, cfg.Far.Out, func(p *Packet) { n.Hosts[server].Arrive(p) })
+	toClient := NewLink(s, cfg.Near.Back, func(p *Packet) { n.Hosts[client].Arrive(p) })
+	fromClient := NewLink(s, cfg.Near.Out, func(p *Packet) { n.Box.Arrive(p) })
+	fromServer := NewLink(s, cfg.Far.Back, func(p *Packet) { n.Box.Arrive(p) })
+	tell := func(side splice.Side) func(p *Packet, mtu int) {
+		return func(p *Packet, mtu int) { n.Hosts[side].TooBig(p.Seq, mtu) }
+	}
+	fromClient.TooBig, fromServer.TooBig = tell(client), tell(server)
+	toServer.TooBig = func(p *Packet, mtu int) { n.Box.TooBig(p, mtu, func() { tell(client)(p, mtu) }) }
+	toClient.TooBig = func(p *Packet, mtu int) { n.Box.TooBig(p, mtu, func() { tell(server)(p, mtu) }) }
+
+	key := tupleOf(0, cfg.Is6)
+	keys := [2]uint64{s.Rand.Uint64(), s.Rand.Uint64()}
+	n.Hosts[client] = NewHost(s, client, 0, key, keys, cfg.Hosts[client], cfg.Scripts[client], n.pool, n.tap(fromClient))
+	n.Hosts[server] = NewHost(s, server, 0, key.Reverse(), keys, cfg.Hosts[server], cfg.Scripts[server], n.pool, n.tap(fromServer))
+	n.Box = NewBox(s, key, keys, cfg.Box, new(buf.Pool), [2]func(*Packet){toClient.Send, toServer.Send})
+	for _, f := range cfg.Faults {
+		s.At(Start.Add(f.At), func() { n.Box.Fault(f) })
+	}
+	for _, a := range cfg.Forged {
+		s.At(Start.Add(a.At), func() { n.attack(a) })
+	}
+	s.Check = n.check
+	return n
+}
+
+// tap keeps what an attacker on the path would know of what a host sends.
+func (n *Network) tap(l *Link) func(*Packet) {
+	return func(p *Packet) {
+		if n.genuine[p.From] == nil || n.sentUpTo[p.From].Less(p.End()) {
+			n.sentUpTo[p.From] = p.End()
+		}
+		if !p.Flags.Has(wire.RST) {
+			n.genuine[p.From] = p
+		}
+		l.Send(p)
+	}
+}
+
+func (n *Network) attack(a Attack) {
+	if p := n.forge(a.Kind, a.From); p != nil {
+		if a.Behind {
+			n.Hosts[a.From.Other()].Arrive(p)
+		} else {
+			n.Box.Arrive(p)
+		}
+	}
+}
+
+func (n *Network) check() { n.Box.check() }
+
+// Run carries the connection to its end and judges it.
+func (n *Network) Run() error {
+	n.Hosts[splice.Client].Connect()
+	ended := func() bool { return n.Hosts[0].Ended() && n.Hosts[1].Ended() }
+	if err := n.Sim.Run(limit, ended); err != nil {
+		return err
+	}
+	if ended() {
+		// What is under way arrives, and accd lets go.
+		if err := n.Sim.Run(2*time.Minute, nil); err != nil {
+			return err
+		}
+	}
+	if err := judge(n.Hosts, n.Box.describe(), n.Box.Ended != "", n.pool); err != nil {
+		return err
+	}
+	if f := n.Box.flow; f != nil && f.State() != splice.OnWire && f.State() != splice.Gone {
+		return fmt.Errorf("accd keeps a connection that has ended: %s", n.Box.describe())
+	}
+	if b := n.Box.pool.InUse(); b != 0 {
+		return fmt.Errorf("accd leaks %d bytes of buffers: %s", b, n.Box.describe())
+	}
+	return nil
+}

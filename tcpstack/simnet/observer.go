@@ -1,0 +1,220 @@
+package simnet
+
+import (
+	"accd/splice"
+	"accd/tcpstack"
+	"accd/tcpstack/wire"
+)
+
+// Observer stands beside a Box, sees what comes in and goes out, and holds it
+// to the six invariants of custody from the outside: it trusts nothing the Flow
+// says about itself but its state and what it holds. Forged and corrupted
+// packets count for nothing.
+type Observer struct {
+	sim  *Sim
+	keys [2]uint64 // of the streams, by who sends them
+	side [2]sight
+	was  splice.State
+	cut  [2]wire.Seq // acknowledged to each side when drain began
+}
+
+// sight is what was seen of one endpoint and of the leg towards it.
+type sight struct {
+	iss, acked wire.Seq // acked: the highest acknowledgment the endpoint sent
+	edge       wire.Seq // the largest right edge the endpoint offered
+	scale      uint8    // of the windows it offers
+	heard      bool     // its SYN was seen
+	scaleIn    bool     // its SYN said a scale
+	acks       bool     // acked and edge are set
+	vals       map[uint32]bool
+	passed     wire.Seq // the highest acknowledgment passed to it unmodified
+	made       wire.Seq // the highest acknowledgment accd made
+	anyPassed  bool
+	anyMade    bool
+	right      wire.Seq // the largest right edge it was told of
+	anyRight   bool
+	lastTS     uint32
+	anyTS      bool
+}
+
+func newObserver(s *Sim, keys [2]uint64) *Observer {
+	o := &Observer{sim: s, keys: keys}
+	o.side[0].vals, o.side[1].vals = map[uint32]bool{}, map[uint32]bool{}
+	return o
+}
+
+func raise(n *wire.Seq, set *bool, to wire.Seq) {
+	if !*set || n.Less(to) {
+		*n, *set = to, true
+	}
+}
+
+// heard notes a packet that reached the box.
+func (o *Observer) heard(p *Packet) {
+	if p.Bad || p.Forged {
+		return
+	}
+	me := &o.side[p.From]
+	if p.Flags.Has(wire.SYN) {
+		me.heard, me.iss = true, p.Seq
+		me.scale, me.scaleIn = 0, p.Options.Has(wire.HasWScale)
+		if me.scaleIn {
+			me.scale = min(p.Options.WScale, wire.MaxWScale)
+		}
+	}
+	if p.Options.Has(wire.HasTS) {
+		me.vals[p.Options.TSVal] = true
+	}
+	if p.Flags.Has(wire.ACK) && !p.Flags.Has(wire.RST) {
+		raise(&me.acked, &me.acks, p.Ack)
+		edge := p.Ack.Add(o.window(p))
+		if me.edge.Less(edge) || !me.anyEdge() {
+			me.edge = edge
+		}
+	}
+}
+
+func (s *sight) anyEdge() bool { return s.edge != wire.Seq{} }
+
+// window gives the bytes a packet offers.
+func (o *Observer) window(p *Packet) int {
+	w := int(p.Window)
+	if !p.Flags.Has(wire.SYN) && o.side[0].scaleIn && o.side[1].scaleIn {
+		w <<= o.side[p.From].scale
+	}
+	return w
+}
+
+// passed notes a packet that left unmodified.
+func (o *Observer) passed(p *Packet) {
+	if p.Bad || p.Forged || !p.Flags.Has(wire.ACK) || p.Flags.Has(wire.RST) {
+		return
+	}
+	to := &o.side[p.From.Other()]
+	raise(&to.passed, &to.anyPassed, p.Ack)
+	raise(&to.right, &to.anyRight, p.Ack.Add(o.window(p)))
+}
+
+// made checks a packet that accd made, on its way to side.
+func (o *Observer) made(f *splice.Flow, p *Packet) {
+	to := p.From.Other()
+	leg, far := &o.side[to], &o.side[p.From]
+	if n := len(p.Data); n > 0 {
+		off := p.Seq.Sub(far.iss.Add(1))
+		if off < 0 {
+			o.sim.Failf("accd sends bytes before the stream: %s", o.line(p))
+		} else if i := differs(p.Data, o.keys[p.From], uint64(off)); i >= 0 {
+			o.sim.Failf("accd sends a wrong byte at offset %d: %s", off+i, o.line(p))
+		}
+		if end := p.Seq.Add(n); leg.anyEdge() && leg.edge.Less(end) && n > 1 {
+			o.sim.Failf("accd sends %d bytes beyond the window: %s", end.Sub(leg.edge), o.line(p))
+		}
+	}
+	if p.Flags.Has(wire.RST) || !p.Flags.Has(wire.ACK) {
+		return
+	}
+	// I1: every byte below the acknowledgment is acknowledged or held.
+	if limit := o.custodyOf(f, p.From); limit.Less(p.Ack) {
+		o.sim.Failf("I1: accd acknowledges %d bytes beyond what the %s has and it holds: %s", p.Ack.Sub(limit), nameOf(to.Other()), o.line(p))
+	}
+	// I3: the right edge never moves left.
+	edge := p.Ack.Add(o.window(p))
+	if leg.anyRight && edge.Less(leg.right) {
+		o.sim.Failf("I3: the right edge moves left by %d: %s", leg.right.Sub(edge), o.line(p))
+	}
+	// I4: a TSval of the opposite endpoint, never lower than before.
+	if p.Options.Has(wire.HasTS) {
+		v := p.Options.TSVal
+		if !far.vals[v] {
+			o.sim.Failf("I4: no segment of the %s carried this TSval: %s", nameOf(p.From), o.line(p))
+		}
+		if leg.anyTS && int32(v-leg.lastTS) < 0 {
+			o.sim.Failf("I4: TSval goes back from %d: %s", leg.lastTS, o.line(p))
+		}
+		leg.lastTS, leg.anyTS = v, true
+		if e := p.Options.TSEcr; !leg.vals[e] {
+			o.sim.Failf("I4: TSecr echoes what the %s never sent: %s", nameOf(to), o.line(p))
+		}
+	}
+	// I6: in drain nothing new is acknowledged.
+	if f.State() == splice.Draining {
+		floor := o.cut[to]
+		if leg.anyPassed {
+			floor = wire.MaxSeq(floor, leg.passed)
+		}
+		if floor.Less(p.Ack) {
+			o.sim.Failf("I6: drain acknowledges %d new bytes: %s", p.Ack.Sub(floor), o.line(p))
+		}
+	}
+	raise(&leg.made, &leg.anyMade, p.Ack)
+	raise(&leg.right, &leg.anyRight, edge)
+}
+
+// custodyOf gives the end of what side has acknowledged or accd holds for it.
+func (o *Observer) custodyOf(f *splice.Flow, side splice.Side) wire.Seq {
+	end := o.side[side].acked
+	if c := o.leg(f, side); c != nil {
+		end = wire.MaxSeq(end, c.SndUna().Add(f.Held()[side]))
+	}
+	return end
+}
+
+// after checks what must be true between two events.
+func (o *Observer) after(f *splice.Flow) {
+	state := f.State()
+	held := f.Held()
+	for _, side := range [2]splice.Side{splice.Client, splice.Server} {
+		me := &o.side[side]
+		// I2: what was acknowledged in B's stead stays until B acknowledges it.
+		if other := &o.side[side.Other()]; other.anyMade && state != splice.Gone {
+			if end := o.custodyOf(f, side); end.Less(other.made) {
+				o.sim.Failf("I2: %d bytes acknowledged to the %s were discarded before the %s had them", other.made.Sub(end), nameOf(side.Other()), nameOf(side))
+			}
+		}
+		if c := o.leg(f, side); c != nil && me.acks && me.acked.Less(c.SndUna()) {
+			o.sim.Failf("I2: accd believes the %s has %d bytes that it never acknowledged", nameOf(side), c.SndUna().Sub(me.acked))
+		}
+		// I5: on the wire nothing is held.
+		if state == splice.OnWire && held[side] != 0 {
+			o.sim.Failf("I5: on the wire %d bytes are held for the %s", held[side], nameOf(side))
+		}
+	}
+	o.transition(state)
+}
+
+// transition notes how far the acknowledgments had come when drain began.
+func (o *Observer) transition(state splice.State) {
+	if state == splice.Draining && o.was != splice.Draining {
+		for i := range o.side {
+			o.cut[i] = o.side[i].made
+			if s := &o.side[i]; !s.anyMade || s.anyPassed && s.made.Less(s.passed) {
+				o.cut[i] = s.passed
+			}
+		}
+	}
+	o.was = state
+}
+
+// holds reports that accd has acknowledged to one side what the other has not
+// acknowledged: a crash now must reset the connection.
+func (o *Observer) holds() bool {
+	for i := range o.side {
+		me, far := &o.side[i], &o.side[1-i]
+		if me.anyMade && far.acked.Less(me.made) {
+			return true
+		}
+	}
+	return false
+}
+
+func (o *Observer) leg(f *splice.Flow, side splice.Side) *tcpstack.Conn {
+	client, server := f.Legs()
+	if side == splice.Client {
+		return client
+	}
+	return server
+}
+
+func (o *Observer) line(p *Packet) string {
+	return p.describe([2]wire.Seq{o.side[0].iss, o.side[1].iss})
+}

@@ -1,0 +1,235 @@
+package terminator
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"accd/splice"
+	"accd/tcpstack"
+)
+
+// Status is the sum over all shards, for operators.
+type Status struct {
+	Shards int `json:"shards"`
+
+	Flows     int `json:"flows"`      // followed now
+	InCustody int `json:"in_custody"` // of them
+	Draining  int `json:"draining"`   // of them
+	HeldBytes int `json:"held_bytes"` // payload that accd acknowledged and must deliver
+	Memory    int `json:"memory_bytes"`
+	Budget    int `json:"memory_limit_bytes"`
+
+	NewFlows uint64 `json:"new_flows"`         // since the start
+	Entered  uint64 `json:"custodies_entered"` // times custody began
+	Exited   uint64 `json:"custodies_exited"`  // times it ended on the wire
+	Resets   uint64 `json:"resets"`            // RSTs of accd's own
+	Expired  uint64 `json:"flows_expired"`
+
+	// By reason; reasons that did not occur are left out.
+	Passed  map[string]uint64 `json:"passed"`  // frames that no flow was asked about
+	Dropped map[string]uint64 `json:"dropped"` // frames
+	Reasons map[string]uint64 `json:"reasons"` // of flows: not entered, drained, ended
+
+	TakenBytes  Directions `json:"taken_bytes"`  // payload that accd acknowledged
+	PassedBytes Directions `json:"passed_bytes"` // payload of followed flows that passed
+
+	Client TapStatus `json:"client_tap"`
+	Server TapStatus `json:"server_tap"`
+
+	HandoffTCP  uint64 `json:"handoff_tcp"` // segments that came to the wrong shard: should be 0
+	HandoffICMP uint64 `json:"handoff_icmp"`
+	Panics      uint64 `json:"panics"`
+	Gaps        uint64 `json:"gaps"` // turns that came too late
+
+	Rules map[string]int `json:"rules"` // flows followed now, by rule
+}
+
+// Directions is a number for each direction of payload.
+type Directions struct {
+	ToServer uint64 `json:"to_server"`
+	ToClient uint64 `json:"to_client"`
+}
+
+// TapStatus is the traffic of one tap, as accd sees it.
+type TapStatus struct {
+	In      Traffic `json:"in"`
+	Out     Traffic `json:"out"`
+	Refused uint64  `json:"refused"` // frames the kernel did not accept
+}
+
+// Status asks every shard.
+func (t *Terminator) Status(ctx context.Context) (*Status, error) {
+	st := &Status{
+		Shards: len(t.shards),
+		Passed: map[string]uint64{}, Dropped: map[string]uint64{}, Reasons: map[string]uint64{}, Rules: map[string]int{},
+	}
+	err := t.ask(ctx, func(s *shard) { s.addTo(st) })
+	return st, err
+}
+
+func (s *shard) addTo(st *Status) {
+	st.Flows += s.flows.len()
+	st.Memory += s.pool.InUse()
+	st.Budget += s.pool.Budget
+	s.flows.all(func(f *flow) {
+		switch f.State() {
+		case splice.InCustody:
+			st.InCustody++
+		case splice.Draining:
+			st.Draining++
+		}
+		held := f.Held()
+		st.HeldBytes += held[0] + held[1]
+		st.Rules[f.verdict.Rule]++
+	})
+	c, k := &s.count, &s.custody
+	st.NewFlows += c.flows
+	st.Expired += c.expired
+	st.Entered += k.Entered
+	st.Exited += k.Exited
+	st.Resets += k.Resets
+	for r, n := range c.reasons {
+		switch r := Reason(r); {
+		case n == 0:
+		case r.drops():
+			st.Dropped[r.String()] += n
+		default:
+			st.Passed[r.String()] += n
+		}
+	}
+	for r, n := range k.By {
+		if n > 0 {
+			st.Reasons[splice.Reason(r).String()] += n
+		}
+	}
+	st.TakenBytes.ToServer += k.TakenBytes[splice.Client]
+	st.TakenBytes.ToClient += k.TakenBytes[splice.Server]
+	st.PassedBytes.ToServer += k.PassedBytes[splice.Client]
+	st.PassedBytes.ToClient += k.PassedBytes[splice.Server]
+	for side, tap := range []*TapStatus{&st.Client, &st.Server} {
+		tap.In.sum(&c.in[side])
+		tap.Out.sum(&c.out[side])
+		tap.Refused += s.dev[side].queue.Dropped()
+	}
+	st.HandoffTCP += c.handoff.tcp
+	st.HandoffICMP += c.handoff.icmp
+	st.Panics += c.panics
+	st.Gaps += c.gaps
+}
+
+func (t *Traffic) sum(o *Traffic) {
+	t.Frames += o.Frames
+	t.Packets += o.Packets
+	t.Bytes += o.Bytes
+}
+
+// Flow is one connection, for operators.
+type Flow struct {
+	ID         string  `json:"id"`
+	Client     string  `json:"client"` // address and port
+	Server     string  `json:"server"`
+	Rule       string  `json:"rule"`
+	RuleLine   int     `json:"rule_line"` // in the configuration file
+	State      string  `json:"state"`     // wire, custody or drain
+	AgeSeconds float64 `json:"age_seconds"`
+	Idle       float64 `json:"idle_seconds"`
+	Drainable  bool    `json:"drainable"`
+	SACK       bool    `json:"sack"`
+	Timestamps bool    `json:"timestamps"`
+	ClientLeg  Leg     `json:"client_leg"`
+	ServerLeg  Leg     `json:"server_leg"`
+}
+
+// Leg is one side of a flow. Fields that only custody knows are 0 outside it.
+type Leg struct {
+	Network     string  `json:"network"`
+	Congestion  string  `json:"congestion"` // the algorithm
+	State       string  `json:"state"`      // of the algorithm
+	MSS         int     `json:"mss"`        // the endpoint's, bytes
+	WindowScale int     `json:"window_scale"`
+	RTT         float64 `json:"rtt_ms"` // smoothed
+	MinRTT      float64 `json:"min_rtt_ms"`
+	RTO         float64 `json:"rto_ms"`
+	Cwnd        int     `json:"cwnd_bytes"`
+	InFlight    int     `json:"in_flight_bytes"`
+	Pacing      int64   `json:"pacing_bytes_per_second"`
+	Delivery    int64   `json:"delivery_bytes_per_second"`
+	Sent        uint64  `json:"sent_segments"` // by accd towards the endpoint, with data
+	Retransmits uint64  `json:"retransmitted_segments"`
+	Timeouts    uint64  `json:"timeouts"`
+	Held        int     `json:"held_bytes"`   // towards this endpoint
+	Taken       uint64  `json:"taken_bytes"`  // of this endpoint, acknowledged by accd
+	Passed      uint64  `json:"passed_bytes"` // of this endpoint, passed
+}
+
+// Filter selects flows. The zero Filter selects all.
+type Filter struct {
+	ID    string // exactly this one
+	Limit int    // at most so many, those in custody first; 0: all
+}
+
+// Flows asks every shard for the flows that match, those in custody first, the
+// youngest first among equals.
+func (t *Terminator) Flows(ctx context.Context, filter Filter) ([]Flow, error) {
+	var out []Flow
+	err := t.ask(ctx, func(s *shard) {
+		s.flows.all(func(f *flow) {
+			if filter.ID == "" || filter.ID == s.id(f) {
+				out = append(out, s.view1(f))
+			}
+		})
+	})
+	rank := map[string]int{splice.InCustody.String(): 0, splice.Draining.String(): 1, splice.OnWire.String(): 2}
+	slices.SortFunc(out, func(a, b Flow) int {
+		return cmp.Or(cmp.Compare(rank[a.State], rank[b.State]), cmp.Compare(a.AgeSeconds, b.AgeSeconds), cmp.Compare(a.ID, b.ID))
+	})
+	if filter.Limit > 0 && len(out) > filter.Limit {
+		out = out[:filter.Limit]
+	}
+	return out, err
+}
+
+// id names a flow for its life.
+func (s *shard) id(f *flow) string {
+	return fmt.Sprintf("%x", f.serial*uint64(len(s.t.shards))+uint64(s.index))
+}
+
+func (s *shard) view1(f *flow) Flow {
+	r, held := f.Record(), f.Held()
+	a, b := f.client, f.client.Reverse()
+	v := Flow{
+		ID: s.id(f), Client: a.Source(), Server: b.Source(),
+		Rule: f.verdict.Rule, RuleLine: f.verdict.Line, State: f.State().String(),
+		AgeSeconds: s.now.Sub(f.Began()).Seconds(), Idle: s.now.Sub(f.heard).Seconds(),
+		Drainable: true, SACK: r.SACK, Timestamps: r.Timestamps,
+	}
+	client, server := f.Legs()
+	s.viewLeg(&v.ClientLeg, f, splice.Client, client)
+	s.viewLeg(&v.ServerLeg, f, splice.Server, server)
+	v.ClientLeg.Held, v.ServerLeg.Held = held[splice.Client], held[splice.Server]
+	return v
+}
+
+func (s *shard) viewLeg(l *Leg, f *flow, side splice.Side, c *tcpstack.Conn) {
+	d := &f.Record().Dir[side]
+	network := s.network(f.client, side, d.Net)
+	*l = Leg{
+		Network: network.String(), Congestion: f.verdict.Profile(network).Congestion,
+		MSS: int(d.MSS), WindowScale: int(d.Scale),
+		RTT: float64(d.SRTT) / 1000, MinRTT: float64(d.MinRTT) / 1000,
+	}
+	l.Taken, l.Passed = f.Bytes(side)
+	if c == nil {
+		return
+	}
+	ms := func(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
+	smoothed, smallest := c.RTT()
+	l.RTT, l.MinRTT, l.RTO = ms(smoothed), ms(smallest), ms(c.RTO())
+	l.State, l.Delivery = c.State(), c.DeliveryRate()
+	l.Cwnd, l.InFlight, l.Pacing = c.Congestion()
+	st := c.Stats()
+	l.Sent, l.Retransmits, l.Timeouts = st.Sent, st.Retransmitted, st.Timeouts
+}

@@ -74,6 +74,8 @@ func (c *Client) get(ctx context.Context, path string, into any) error {
 		return fmt.Errorf("%w: nothing answers at %s; start it with: accd run -c /etc/accd/accd.yaml", ErrNotRunning, c.Socket)
 	case errors.Is(err, fs.ErrPermission):
 		return fmt.Errorf("socket %s: %w: it is open to root and to the daemon's group", c.Socket, fs.ErrPermission)
+	case errors.Is(err, context.DeadlineExceeded):
+		return fmt.Errorf("accd at %s does not answer: it may be stopped or out of CPU: %w", c.Socket, context.DeadlineExceeded)
 	case err != nil:
 		return fmt.Errorf("admin: %w", err)
 	}

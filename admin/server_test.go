@@ -142,3 +142,21 @@ func TestNotRunning(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestSilent: a daemon that stands still is told from one that does not run.
+func TestSilent(t *testing.T) {
+	claim, err := Take(filepath.Join(t.TempDir(), "accd.sock"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := claim.Listen()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	if _, err := NewClient(claim.socket).Status(ctx); !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "does not answer") {
+		t.Error(err)
+	}
+}

@@ -25,3 +25,18 @@ func TestExamples(t *testing.T) {
 		}
 	}
 }
+
+// TestDemoExample: the example of the demo's topology is what the demo runs.
+func TestDemoExample(t *testing.T) {
+	example, err := os.ReadFile("accd-demo.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	demo, err := os.ReadFile("../lab/demo.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if string(example) != string(demo) {
+		t.Error("deploy/accd-demo.yaml and lab/demo.yaml differ: copy the one that is right over the other")
+	}
+}

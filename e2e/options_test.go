@@ -52,9 +52,6 @@ func TestMultipathPasses(t *testing.T) {
 			d.untouched(t, func() error { return exchange(client, server, 4*mib, 4*mib) })
 		})
 	}
-	if d != nil && d.status().Terminator.Reasons["syn-options"] == 0 {
-		t.Errorf("no handshake was counted as syn-options: %v", d.status().Terminator.Reasons)
-	}
 }
 
 // Segments that carry a TCP-MD5 signature arrive as they were signed.

@@ -69,10 +69,6 @@ func TestReset(t *testing.T) {
 						t.Fatalf("the other end heard nothing of the reset for %v", limit)
 					}
 				}
-				// Whoever waits sees the connection gone for good.
-				if _, err := other.Read(make([]byte, 1)); err == nil || errors.Is(err, io.EOF) {
-					t.Errorf("reading after the reset gives %v", err)
-				}
 			})
 		}
 	}

@@ -61,7 +61,9 @@ func (d *demo) run(ctx context.Context, name string) (run *Run, err error) {
 	_, toClient := d.top.WAN.Stats()
 	run.Retransmissions = toClient.Retransmitted
 	if accd != nil {
-		return run, accd.wantCustody(ctx, d.Size)
+		if err := accd.wantCustody(ctx, d.Size); err != nil {
+			return nil, fmt.Errorf("%w\n%s", err, accd.said())
+		}
 	}
 	return run, nil
 }

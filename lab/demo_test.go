@@ -8,6 +8,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -164,5 +166,41 @@ func TestConfigurationIsTheExample(t *testing.T) {
 	}
 	if string(example) != demoConfig {
 		t.Error("lab/demo.yaml and deploy/accd-demo.yaml differ: copy one over the other")
+	}
+}
+
+// A run counts as one through accd only if accd acknowledged the file.
+func TestCustodyIsVerified(t *testing.T) {
+	socket := filepath.Join(t.TempDir(), "s")
+	l, err := net.Listen("unix", socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	answer := ""
+	server := http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, answer) })}
+	go server.Serve(l)
+	defer server.Close()
+
+	b := newBox(socket)
+	for _, c := range []struct {
+		before, after string
+		ok            bool
+	}{
+		{`"to_client":0`, `"to_client":1000`, true},
+		{`"to_client":100`, `"to_client":1060`, true},
+		{`"to_client":100`, `"to_client":1000`, false},
+		{`"to_client":0,"to_server":0`, `"to_client":0,"to_server":1000`, false},
+	} {
+		status := func(taken string) string {
+			return `{"api":1,"state":"accelerating","terminator":{"taken_bytes":{` + taken + `},"passed_bytes":{"to_client":7}}}`
+		}
+		answer = status(c.before)
+		if b.before, err = b.status(t.Context()); err != nil || b.before.State != "accelerating" {
+			t.Fatalf("%+v %v", b.before, err)
+		}
+		answer = status(c.after)
+		if err := b.wantCustody(t.Context(), 1000); (err == nil) != c.ok {
+			t.Errorf("from %s to %s: %v", c.before, c.after, err)
+		}
 	}
 }

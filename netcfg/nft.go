@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/google/nftables"
 	"github.com/google/nftables/expr"
@@ -154,25 +155,32 @@ func (t *nftTable) close() error {
 	return errors.Join(err, t.conn.CloseLasting())
 }
 
-// removeTable removes a table of that name that nobody owns; none is fine.
+// removeTable removes a table of that name; none is fine. The owner of a table,
+// if it has one, is given some time to die.
 func removeTable(name string) error {
 	conn, err := nftables.New()
 	if err != nil {
 		return nftError(name, err)
 	}
-	tables, err := conn.ListTablesOfFamily(nftables.TableFamilyINet)
-	if err != nil {
-		return nftError(name, err)
-	}
-	for _, t := range tables {
-		if t.Name == name {
-			conn.DelTable(t)
+	for deadline := time.Now().Add(dying); ; time.Sleep(5 * time.Millisecond) {
+		tables, err := conn.ListTablesOfFamily(nftables.TableFamilyINet)
+		if err != nil {
+			return nftError(name, err)
+		}
+		i := slices.IndexFunc(tables, func(t *nftables.Table) bool { return t.Name == name })
+		if i < 0 {
+			return nil
+		}
+		conn.DelTable(tables[i])
+		err = conn.Flush()
+		if err == nil {
+			return nil
+		}
+		// ENOENT: it is gone meanwhile; EPERM: somebody owns it.
+		if !errors.Is(err, unix.ENOENT) && !errors.Is(err, unix.EPERM) || time.Now().After(deadline) {
+			return nftError(name, err)
 		}
 	}
-	if err := conn.Flush(); err != nil && !errors.Is(err, unix.ENOENT) {
-		return nftError(name, err)
-	}
-	return nil
 }
 
 // nftError explains the usual reasons why nft refuses.

@@ -236,10 +236,10 @@ func (f *family) quotedBy(target string) []rule {
 func (f *family) toClient(p *Plan) []rule {
 	k := f.original()
 	return []rule{
-		{tcp(), silent(f.is()), k.in(f.flows()), k.update(f.flows(), p.FlowTimeout), goTo("server")},
-		{tcp(), silent(f.is()), k.in(f.openings()), goTo("server")},
-		{l4(f.icmpName, f.icmp), related(), silent(f.is()), k.in(f.flows()), goTo("server")},
-		{l4(f.icmpName, f.icmp), related(), silent(f.is()), k.in(f.openings()), goTo("server")},
+		{tcp(), k.in(f.flows()), k.update(f.flows(), p.FlowTimeout), goTo("server")},
+		{tcp(), k.in(f.openings()), goTo("server")},
+		{l4(f.icmpName, f.icmp), related(), k.in(f.flows()), goTo("server")},
+		{l4(f.icmpName, f.icmp), related(), k.in(f.openings()), goTo("server")},
 	}
 }
 

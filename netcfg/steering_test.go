@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/nftables"
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 )
@@ -144,7 +145,9 @@ func TestMerge(t *testing.T) {
 }
 
 func TestObstacles(t *testing.T) {
-	at := func(pref, table int) netlink.Rule { return netlink.Rule{Family: netlink.FAMILY_V4, Priority: pref, Table: table} }
+	at := func(pref, table int) netlink.Rule {
+		return netlink.Rule{Family: netlink.FAMILY_V4, Priority: pref, Table: table}
+	}
 	for _, c := range []struct {
 		name  string
 		rules []netlink.Rule
@@ -170,6 +173,18 @@ func TestObstacles(t *testing.T) {
 	p := Plan{}.withDefaults()
 	if err := x.obstacles(&p); err != nil {
 		t.Error(err)
+	}
+	// Established connections of a flowtable's devices skip the rules.
+	x = plainHost()
+	x.flowtables = []*nftables.Flowtable{{Name: "ft", Table: &nftables.Table{Name: "fw"}, Devices: []string{"eth0", "eth9"}}}
+	for _, c := range []struct {
+		side string
+		want bool
+	}{{"eth0", true}, {"eth1", false}} {
+		p.LAN.Interfaces = []string{c.side}
+		if err := x.obstacles(&p); (err != nil) != c.want {
+			t.Errorf("flowtable over eth0 and eth9, side %s: error %v, want one: %t", c.side, err, c.want)
+		}
 	}
 	x = plainHost()
 	x.forwards = nil

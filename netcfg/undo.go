@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -96,6 +97,26 @@ func undoRoutes(h *netlink.Handle, names *Names, f *family) error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// dying is how long a process that was killed may take to let go of its devices
+// and tables. With a lot of memory it takes tens of milliseconds.
+const dying = 2 * time.Second
+
+// awaitTapsGone waits for the taps of a predecessor that is dying: its lock may
+// be free before they are. If they stay, opening ours says so.
+func awaitTapsGone(names *Names) {
+	for deadline := time.Now().Add(dying); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
+		gone := true
+		for _, name := range []string{names.ClientTap, names.ServerTap} {
+			link, err := netlink.LinkByName(name)
+			_, isTap := link.(*netlink.Tuntap)
+			gone = gone && (err != nil || !isTap)
+		}
+		if gone {
+			return
+		}
+	}
 }
 
 // removeTaps removes taps that a descriptor, lost in some child process, has

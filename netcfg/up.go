@@ -73,6 +73,7 @@ func Up(ctx context.Context, plan Plan, log *zap.Logger) (_ *Steering, err error
 	}
 	want := desired(&plan, x)
 
+	awaitTapsGone(&plan.Names)
 	for r := range s.taps {
 		t, err := OpenTap(TapOptions{Name: plan.tap(role(r)), Queues: plan.Queues, Plain: plan.Plain})
 		if err != nil {
@@ -161,8 +162,9 @@ func (s *Steering) Resteer() error {
 
 var errDown = errors.New("netcfg: steering is down")
 
-// Down stops steering and puts everything back. It works in the namespace of the
-// calling thread, which is that of Up. Going down twice is harmless.
+// Down stops steering and puts everything back. Nobody uses the files of the taps
+// any more. It works in the namespace of the calling thread, which is that of Up.
+// Going down twice is harmless.
 func (s *Steering) Down() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -183,15 +185,17 @@ func (s *Steering) undo() error {
 	if s.flows != nil {
 		s.flows.stop()
 	}
-	if s.nft != nil {
-		errs = append(errs, s.nft.close())
-	}
-	errs = append(errs, undoHost(&s.plan.Names, s.journal))
+	// The taps first, as when the process dies: the table guards against
+	// packets for a tap that is gone.
 	for _, t := range s.taps {
 		if t != nil {
 			errs = append(errs, t.Close())
 		}
 	}
+	if s.nft != nil {
+		errs = append(errs, s.nft.close())
+	}
+	errs = append(errs, undoHost(&s.plan.Names, s.journal))
 	if err := errors.Join(errs...); err != nil {
 		// The journal stays for Cleanup.
 		return errors.Join(err, s.journal.file.Close())

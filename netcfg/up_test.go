@@ -2,10 +2,13 @@ package netcfg
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
+	"maps"
 	"net"
 	"net/netip"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -19,8 +22,8 @@ import (
 func TestBothLegsGoThroughTheTaps(t *testing.T) {
 	r := newRouterLab(t)
 	r.echo(r.server, ":80")
-	r.ok(r.box.PortForward("lan", 8080, netip.MustParseAddrPort(server4+":80")))
-	r.ok(r.box.PortForward("lan", 8080, netip.MustParseAddrPort("["+server6+"]:80")))
+	r.ok(r.box.PortForward("", 8080, netip.MustParseAddrPort(server4+":80")))
+	r.ok(r.box.PortForward("", 8080, netip.MustParseAddrPort("["+server6+"]:80")))
 	p := r.plan()
 	p.Queues = 2
 	a := r.start(p)
@@ -89,12 +92,58 @@ func TestConnectionToTheBox(t *testing.T) {
 		}
 	}
 	// What the box says to itself is nobody's business.
-	before := a.relay.frames[client].Load()
+	before := a.relay.syns[client].Load()
 	if err := r.dial(r.box, boxLAN4+":22").exchange(1000, 5*time.Second); err != nil {
 		t.Fatal(err)
 	}
-	if n := a.relay.frames[client].Load() - before; n != 0 {
-		t.Errorf("%d segments of the box to itself were steered", n)
+	if a.relay.syns[client].Load() != before {
+		t.Error("a connection of the box to itself was steered")
+	}
+}
+
+// Queue i of both taps carries the same connections, so that one shard has both
+// legs of each, IPv4 and IPv6.
+func TestLegsShareAQueue(t *testing.T) {
+	r := newRouterLab(t)
+	r.echo(r.server, ":80")
+	p := r.plan()
+	p.Queues = 4
+	a := r.start(p)
+	a.relay.stop()
+	var mu sync.Mutex
+	queues := make(map[uint16][roles]map[int]bool) // by the client's port
+	a.relay = startRelay(a.Steering, func(from, queue int, ip []byte) {
+		l4 := 20
+		if ip[0]>>4 == 6 {
+			l4 = 40
+		}
+		port := binary.BigEndian.Uint16(ip[l4+2*from:])
+		mu.Lock()
+		defer mu.Unlock()
+		if _, ok := queues[port]; !ok {
+			queues[port] = [roles]map[int]bool{{}, {}}
+		}
+		queues[port][from][queue] = true
+	})
+	for range 20 {
+		for _, addr := range []string{server4 + ":80", "[" + server6 + "]:80"} {
+			c := r.dial(r.client, addr)
+			if err := c.exchange(100<<10, 5*time.Second); err != nil {
+				t.Fatal(err)
+			}
+			c.Close()
+		}
+	}
+	a.hang()
+	used := make(map[int]bool)
+	for port, q := range queues {
+		maps.Copy(used, q[client])
+		if !maps.Equal(q[client], q[server]) || len(q[client]) != 1 {
+			t.Errorf("port %d: queues %v of the client tap and %v of the server tap, want the same one", port, q[client], q[server])
+		}
+	}
+	if len(queues) != 40 || len(used) < 2 {
+		t.Errorf("%d connections on %d queues, want 40 on several", len(queues), len(used))
 	}
 }
 
@@ -166,7 +215,7 @@ func TestHang(t *testing.T) {
 		t.Errorf("traffic took %v to flow again, want 2s at most", d)
 	}
 	r.ok(a.Beat())
-	a.relay = startRelay(a.Steering)
+	a.relay = startRelay(a.Steering, nil)
 	defer a.relay.stop()
 	before := a.relay.frames[client].Load()
 	if err := old4.exchange(1000, 5*time.Second); err != nil {
@@ -282,7 +331,7 @@ func TestSecondInstance(t *testing.T) {
 	}
 	a.stop()
 
-	r.run(r.box, "ip", "link", "add", "accd1", "type", "dummy")
+	r.run(r.box, "ip", "link", "add", "accd1", "type", "bridge")
 	before := r.snapshot()
 	r.ok(r.box.Do(func() error {
 		if _, err := Up(context.Background(), r.plan(), zap.NewNop()); err == nil || !strings.Contains(err.Error(), "accd1") {

@@ -1,7 +1,7 @@
 package policy
 
 import (
-	"path/filepath"
+	"strings"
 
 	"go.yaml.in/yaml/v4"
 )
@@ -50,7 +50,7 @@ func (r *reader) admin(n *yaml.Node, a *Admin) {
 			s, ok := r.text(n, "socket")
 			switch {
 			case !ok:
-			case !filepath.IsAbs(s):
+			case !strings.HasPrefix(s, "/"):
 				r.errorf(n, "socket: %q is not an absolute path (like %s)", s, DefaultSocket)
 			case len(s) > 107: // sun_path of unix(7), with its final zero
 				r.errorf(n, "socket: the path is %d bytes long, unix sockets allow 107", len(s))

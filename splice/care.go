@@ -23,7 +23,7 @@ const (
 type legState struct {
 	idle    mono.Time // nothing waited for the leg then
 	stuck   mono.Time // it has timed out twice in a row since then; 0: no
-	asked   mono.Time // the first packet that wants an answer left since the endpoint was heard
+	asked   mono.Time // the first packet that wants an answer left then, since the endpoint was heard
 	steered mono.Time // the tuple was put into the steering set again; 0: no
 	probed  mono.Time // its endpoint was asked for its RCV.NXT, for a hole
 	probes  int       // how often
@@ -111,7 +111,7 @@ func (f *Flow) hole(now mono.Time, far Side, rtt time.Duration) {
 // for two RTO, and drains after two more. It reports a drain.
 func (f *Flow) silent(now mono.Time, side Side) bool {
 	conn, l := &f.c.conn[side], &f.c.leg[side]
-	if l.asked <= conn.Heard() {
+	if l.asked < conn.Heard() {
 		l.steered = 0
 		return false
 	}

@@ -119,7 +119,7 @@ func (c *custody) transmit(now mono.Time, p *tcpstack.Packet) (to Side, ok bool)
 		if !conn.Transmit(now, p) {
 			continue
 		}
-		if l := &c.leg[to]; (p.Len > 0 || p.Flags.Has(wire.FIN) || p.Seq.Less(conn.SndNxt())) && l.asked <= conn.Heard() {
+		if l := &c.leg[to]; (p.Len > 0 || p.Flags.Has(wire.FIN) || p.Seq.Less(conn.SndNxt())) && l.asked < conn.Heard() {
 			l.asked = now
 		}
 		return Side(to), true

@@ -96,6 +96,9 @@ func (f *Flow) inDrain(now mono.Time, from Side, s *tcpstack.Segment, m Meta) {
 		}
 		return
 	case r.Unsynced:
+		if near.Believable(now, s) {
+			far.Relayed(s.Ack, s.Ack.Add(int(s.Window)<<r.Dir[from].Scale)) // I3
+		}
 		r.resync(now, from, s, m)
 		if !r.Unsynced {
 			f.resynced(now)

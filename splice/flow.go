@@ -162,8 +162,11 @@ func (f *Flow) Expire(now mono.Time) {
 		f.expireEnding(now)
 		return
 	}
-	c.conn[Client].Expire(now)
-	c.conn[Server].Expire(now)
+	for i := range c.conn {
+		if f.state == InCustody || !f.drained(Side(i)) {
+			c.conn[i].Expire(now)
+		}
+	}
 	if f.state == Draining {
 		f.watch(now)
 	} else if now >= c.check {
@@ -181,9 +184,14 @@ func (f *Flow) Deadline() mono.Time {
 	case c.ending.on:
 		return f.endingDeadline()
 	}
-	at := min(c.conn[Client].Deadline(), c.conn[Server].Deadline())
+	at := mono.Never
 	if f.state == InCustody {
-		at = min(at, c.check)
+		at = c.check
+	}
+	for i := range c.conn {
+		if f.state == InCustody || !f.drained(Side(i)) {
+			at = min(at, c.conn[i].Deadline())
+		}
 	}
 	return at
 }

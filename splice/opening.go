@@ -198,6 +198,7 @@ func (o *Opening) established(now mono.Time, h *handshake, s *tcpstack.Segment, 
 	}
 	rec.Dir[Client].open(now, c, v, rec.Timestamps)
 	rec.Dir[Server].open(now, v, c, rec.Timestamps)
+	rec.Dir[Server].Own = rec.Dir[Server].Next.Add(int(s.Window) << c.scale)
 	// The round trips of the two legs, from where accd is.
 	if !c.again && !v.again {
 		rec.Dir[Server].roundTrip(v.at.Sub(c.at))

@@ -13,11 +13,11 @@ import (
 // lie in shared memory and be handed to another process.
 type Record struct {
 	Tuple      wire.Tuple   // client → server
-	Dir        [2]Direction // by the side that sends
 	SACK       bool         // agreed in the handshake
 	Timestamps bool         // agreed in the handshake
 	Unsynced   bool         // after a gap in steering: the numbers are not known
 	fresh      bool         // Unsynced: data and its ACK were seen since
+	Dir        [2]Direction // by the side that sends
 }
 
 // Direction is what one endpoint sends, and what accd knows of the leg to it.
@@ -28,18 +28,18 @@ type Direction struct {
 	Edge  wire.Seq // the largest right edge (ack + window) this endpoint was told
 	Own   wire.Seq // the largest right edge the opposite endpoint itself told
 
+	FIN       wire.Seq  // of its FIN, with hasFIN
 	MaxWnd    uint32    // the largest window this endpoint offered, bytes (RFC 5961, 5.2)
 	TSRecent  uint32    // its newest TSval (RFC 7323, 4.3), with hasTS
 	TSAge     mono.Time // when that came
-	FIN       wire.Seq  // of its FIN, with hasFIN
 	FlowLabel uint32    // of its packets; IPv6
 
 	// What the next custody needs to start well on the leg to this endpoint;
 	// 0: unknown. Times in microseconds.
 	SRTT, RTTVar, MinRTT uint32
-	Window, Ssthresh     uint32    // bytes
-	Bandwidth            int64     // bytes per second
-	Learned              mono.Time // when the last custody ended
+	Window, Ssthresh     uint32 // bytes
+	Bandwidth            uint32 // KiB per second
+	Learned              uint32 // when the last custody ended, seconds of mono.Time
 
 	Passed, Taken uint64 // payload bytes that passed, and that accd acknowledged
 
@@ -109,9 +109,9 @@ func (r *Record) snapshot(now mono.Time, side Side, s *tcpstack.Snapshot) {
 	if me.is(hasTS) {
 		s.TSRecent, s.TSRecentAge = me.TSRecent, me.TSAge
 	}
-	if age := now.Sub(me.Learned); !me.Learned.IsZero() && age < memoryLasts {
+	if age := time.Duration(seconds(now)-me.Learned) * time.Second; me.Learned != 0 && age < memoryLasts {
 		s.CC = cc.Memory{
-			Window: int(me.Window), Ssthresh: int(me.Ssthresh), Bandwidth: me.Bandwidth,
+			Window: int(me.Window), Ssthresh: int(me.Ssthresh), Bandwidth: int64(me.Bandwidth) << 10,
 			MinRTT: s.MinRTT, Age: age,
 		}
 	}
@@ -122,8 +122,10 @@ func (r *Record) learn(now mono.Time, side Side, s *tcpstack.Snapshot) {
 	d := &r.Dir[side]
 	d.SRTT, d.RTTVar, d.MinRTT = micros(s.SRTT), micros(s.RTTVar), micros(s.MinRTT)
 	d.Window, d.Ssthresh = clip(s.CC.Window), clip(s.CC.Ssthresh)
-	d.Bandwidth, d.Learned = s.CC.Bandwidth, now
+	d.Bandwidth, d.Learned = clip(int(s.CC.Bandwidth>>10)), seconds(now)
 }
+
+func seconds(now mono.Time) uint32 { return uint32(now / mono.Time(time.Second)) }
 
 func micros(d time.Duration) uint32 { return clip(int(d / time.Microsecond)) }
 

@@ -50,12 +50,16 @@ func (r *Record) aged(now mono.Time, d *Direction, s *tcpstack.Segment) bool {
 func (r *Record) heed(now mono.Time, from Side, s *tcpstack.Segment, m Meta) {
 	d, o := &r.Dir[from], &r.Dir[from.Other()]
 	d.headers(m)
-	o.Acked = wire.MaxSeq(o.Acked, s.Ack)
 	wnd := int(s.Window) << d.Scale
 	d.MaxWnd = max(d.MaxWnd, uint32(wnd))
 	edge := s.Ack.Add(wnd)
-	o.Own = wire.MaxSeq(o.Own, edge)
 	o.Edge = wire.MaxSeq(o.Edge, edge)
+	switch n := s.Ack.Sub(o.Acked); {
+	case n > 0:
+		o.Acked, o.Own = s.Ack, edge
+	case n == 0:
+		o.Own = wire.MaxSeq(o.Own, edge) // of two in the wrong order the larger
+	}
 	// docs/custody.md, Timestamps: SEG.SEQ ≤ next and SEG.SEQ + LEN ≥ acked.
 	if r.Timestamps && s.Options.Has(wire.HasTS) && s.Seq.LessEq(d.Next) && d.Acked.LessEq(s.End()) {
 		d.TSRecent, d.TSAge = s.Options.TSVal, now

@@ -23,8 +23,6 @@ func (c *Conn) Receive(now mono.Time, s *Segment) {
 		s.Drop()
 		return
 	}
-	c.heard = now
-	c.noteTimestamp(now, s)
 	ack := c.offset(s.Ack)
 	switch {
 	case ack <= c.nxt:
@@ -32,9 +30,13 @@ func (c *Conn) Receive(now mono.Time, s *Segment) {
 	case c.relay.draining:
 		ack = c.nxt // what lies beyond went past us
 	default:
+		// custody.md: an ACK above SND.NXT changes nothing.
 		c.ahead(s.Ack)
-		ack = c.una
+		s.Drop()
+		return
 	}
+	c.heard = now
+	c.noteTimestamp(now, s)
 	c.receiveAck(now, s, max(ack, c.una))
 	if c.relay.draining {
 		s.Drop()

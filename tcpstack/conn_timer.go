@@ -64,7 +64,7 @@ func (c *Conn) Deadline() mono.Time {
 	if c.retx.kind != retxNone {
 		at = c.retx.at
 	}
-	if c.ack.owed {
+	if c.ack.owed && !c.relay.draining {
 		at = min(at, c.ack.at)
 	}
 	if c.blocked {

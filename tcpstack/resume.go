@@ -116,6 +116,7 @@ func (c *Conn) newController(now mono.Time) {
 		InitialWindow: c.cfg.InitialWindow,
 		Seed:          uint64(c.snap.SndUna.Uint32())<<32 | uint64(c.snap.RcvNxt.Uint32()),
 		Memory:        c.snap.CC,
+		NoSACK:        !c.snap.SACK,
 	}
 	if c.cfg.NewController != nil {
 		c.control = c.cfg.NewController(cfg)

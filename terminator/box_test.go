@@ -235,13 +235,19 @@ var (
 // handshake opens a connection; client data begins at 1001, server data at 5001.
 func (b *box) handshake(shard int, t wire.Tuple) {
 	b.t.Helper()
+	b.handshakeAt(shard, t, 1000)
+}
+
+// handshakeAt is handshake with another initial sequence number of the client.
+func (b *box) handshakeAt(shard int, t wire.Tuple, isn uint32) {
+	b.t.Helper()
 	for _, p := range []struct {
 		side splice.Side
 		packet
 	}{
-		{splice.Client, packet{tuple: t, flags: wire.SYN, seq: 1000, window: 65535, options: &synOptions, net: splice.LAN}},
-		{splice.Server, packet{tuple: t.Reverse(), flags: wire.SYN | wire.ACK, seq: 5000, ack: 1001, window: 65535, options: &synAckOptions, net: splice.WAN}},
-		{splice.Client, packet{tuple: t, flags: wire.ACK, seq: 1001, ack: 5001, window: 512, options: &clientTS, net: splice.LAN}},
+		{splice.Client, packet{tuple: t, flags: wire.SYN, seq: isn, window: 65535, options: &synOptions, net: splice.LAN}},
+		{splice.Server, packet{tuple: t.Reverse(), flags: wire.SYN | wire.ACK, seq: 5000, ack: isn + 1, window: 65535, options: &synAckOptions, net: splice.WAN}},
+		{splice.Client, packet{tuple: t, flags: wire.ACK, seq: isn + 1, ack: 5001, window: 512, options: &clientTS, net: splice.LAN}},
 	} {
 		b.put(shard, p.side, wire.VirtioHeader{}, p.frame())
 		if g := b.want1(shard); g.side != p.side.Other() || g.view.Flags() != p.flags {

@@ -11,13 +11,20 @@ import (
 	"accd/tcpstack/mono"
 )
 
-// clock reads the monotonic clock. It is read once per turn, here.
-func (t *Terminator) clock() mono.Time { return mono.Time(time.Since(t.epoch)) }
+// clock is the monotonic clock, read once per turn, in loop, and to know how
+// long to wait.
+type clock struct{ epoch time.Time }
+
+// newClock makes a clock that has run for an hour, so that no instant is the
+// zero Time.
+func newClock() clock { return clock{time.Now().Add(-time.Hour)} }
+
+func (c clock) now() mono.Time { return mono.Time(time.Since(c.epoch)) }
 
 // loop runs turns until the shard is told to quit or a tap is gone.
 func (s *shard) loop() error {
 	for !s.quit.Load() {
-		now := s.t.clock()
+		now := s.t.clock.now()
 		next := s.guarded(now)
 		if s.err != nil {
 			return fmt.Errorf("terminator: shard %d: %w", s.index, s.err)
@@ -25,7 +32,7 @@ func (s *shard) loop() error {
 		if next == now {
 			continue
 		}
-		if err := s.wait.wait(next.Sub(s.t.clock())); err != nil {
+		if err := s.wait.wait(next.Sub(s.t.clock.now())); err != nil {
 			return err
 		}
 	}

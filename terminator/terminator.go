@@ -51,7 +51,7 @@ type Config struct {
 // Terminator runs the shards.
 type Terminator struct {
 	cfg    Config
-	epoch  time.Time
+	clock  clock
 	shards []*shard
 	owners owners
 	flows  atomic.Int64 // of all shards
@@ -81,8 +81,7 @@ func New(cfg Config) (*Terminator, error) {
 	if cfg.Log == nil {
 		cfg.Log = zap.NewNop()
 	}
-	// The epoch lies back so that no instant is the zero Time.
-	t := &Terminator{cfg: cfg, epoch: time.Now().Add(-time.Hour), ended: make(chan struct{})}
+	t := &Terminator{cfg: cfg, clock: newClock(), ended: make(chan struct{})}
 	t.owners.init(cfg.Policy.Limits.Flows, rand.Uint64())
 	ledgers := make([]*splice.Ledger, n)
 	if cfg.LedgerMem != nil {
@@ -120,7 +119,7 @@ func (t *Terminator) newShard(i int, offload bool, ledger *splice.Ledger) (*shar
 	s.clients.seed = rand.Uint64()
 	s.terms.init(&t.cfg, offload)
 	s.env = splice.Env{Pool: &s.pool, Ledger: ledger, Count: &s.custody, Steer: t.cfg.Steer}
-	s.init(t.clock())
+	s.init(t.clock.now())
 	s.obey(t.cfg.Policy)
 	return s, nil
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -51,15 +52,18 @@ func classify(err error) error {
 		return fail(exitNotRunning, "%w", err)
 	case errors.Is(err, fs.ErrPermission):
 		return fail(exitPermission, "%w", err)
-	case errors.Is(err, os.ErrDeadlineExceeded):
+	case errors.Is(err, context.DeadlineExceeded):
 		return fail(exitTimeout, "%w", err)
 	}
 	return fail(exitFailed, "%w", err)
 }
 
+// effectiveUser is who runs the program; tests change it.
+var effectiveUser = os.Geteuid
+
 // needRoot refuses what only root can do, and says how to become it.
 func needRoot(what string) error {
-	if os.Geteuid() == 0 {
+	if effectiveUser() == 0 {
 		return nil
 	}
 	return fail(exitPermission, "%s needs root: it makes network devices, routes and nftables rules; run it with sudo", what)

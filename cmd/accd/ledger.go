@@ -7,7 +7,7 @@ import (
 	"os"
 
 	"accd/splice"
-	"accd/terminator/link"
+	"accd/terminator"
 
 	"go.uber.org/zap"
 	"golang.org/x/sys/unix"
@@ -60,7 +60,7 @@ func settleLedger(path string, log *zap.Logger) error {
 			zap.Int("in_custody", len(entries)), zap.Int("reset", len(stuck)))
 	}
 	if len(stuck) > 0 {
-		if err := link.Reset(stuck); err != nil {
+		if err := terminator.Settle(stuck); err != nil {
 			return fmt.Errorf("ledger %s: %w", path, err)
 		}
 	}

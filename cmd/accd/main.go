@@ -47,7 +47,6 @@ Try it without configuring anything:   accd demo
 Run it:                                accd run -c /etc/accd/accd.yaml`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
-		Args:          cobra.NoArgs,
 		RunE:          func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
 	root.CompletionOptions.HiddenDefaultCmd = true

@@ -52,6 +52,7 @@ func TestCommands(t *testing.T) {
 		{"check " + dir + "/none.yaml", exitConfig, nil, []string{"there is no configuration file " + dir + "/none.yaml"}},
 		{"run -c " + broken, exitConfig, nil, []string{`unknown action "accelrate"`, "1 error"}},
 		{"run -c " + dir + "/none.yaml", exitConfig, nil, []string{"there is no configuration file"}},
+		{"doctor -c " + broken, exitConfig, nil, []string{`unknown action "accelrate"`}},
 		{"status --socket " + socket, exitNotRunning, nil, []string{"accd is not running", socket, "accd run -c"}},
 		{"flows list --socket " + socket, exitNotRunning, nil, []string{"accd is not running"}},
 		{"flows show 1 --socket " + socket, exitNotRunning, nil, []string{"accd is not running"}},
@@ -93,9 +94,8 @@ func TestVersionJSON(t *testing.T) {
 
 // TestOrdinaryUser: without root, what needs it says so and how to get it.
 func TestOrdinaryUser(t *testing.T) {
-	if os.Geteuid() == 0 {
-		t.Skip("runs as an ordinary user only; TestCommands covers the rest")
-	}
+	effectiveUser = func() int { return 65534 }
+	defer func() { effectiveUser = os.Geteuid }()
 	config := filepath.Join(t.TempDir(), "accd.yaml")
 	if err := os.WriteFile(config, []byte(validConfig), 0o644); err != nil {
 		t.Fatal(err)

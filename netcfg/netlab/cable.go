@@ -1,8 +1,11 @@
 package netlab
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
+	"time"
 	"unsafe"
 
 	"github.com/vishvananda/netlink"
@@ -20,7 +23,8 @@ type End struct {
 	NoOffload bool
 }
 
-// Connect joins two namespaces by a pair of veth devices and sets both up.
+// Connect joins two namespaces by a pair of veth devices, sets both up and waits
+// until they work.
 func (l *Lab) Connect(a, b End) error {
 	veth := &netlink.Veth{
 		LinkAttrs:     netlink.NewLinkAttrs(),
@@ -50,7 +54,49 @@ func (l *Lab) Connect(a, b End) error {
 			return err
 		}
 	}
-	return nil
+	return errors.Join(a.NS.await(a.Dev), b.NS.await(b.Dev))
+}
+
+// await waits until a device has a carrier, its IPv6 link-local address, and the
+// local routes of its addresses: all come a little after it was set up.
+func (n *Namespace) await(dev string) error {
+	for deadline := time.Now().Add(5 * time.Second); ; time.Sleep(time.Millisecond) {
+		link, err := n.links.LinkByName(dev)
+		if err != nil {
+			return fmt.Errorf("netlab: %s in %s: %w", dev, n.Name, err)
+		}
+		ready, err := n.ready(link)
+		if err != nil && !errors.Is(err, netlink.ErrDumpInterrupted) {
+			return fmt.Errorf("netlab: addresses and routes of %s in %s: %w", dev, n.Name, err)
+		}
+		if ready {
+			return nil
+		}
+		if time.Now().After(deadline) {
+			return fmt.Errorf("netlab: %s in %s does not come up: it is %s", dev, n.Name, link.Attrs().OperState)
+		}
+	}
+}
+
+func (n *Namespace) ready(link netlink.Link) (bool, error) {
+	if link.Attrs().OperState != netlink.OperUp {
+		return false, nil
+	}
+	if link.Attrs().MTU < 1280 {
+		return true, nil // too small for IPv6 (RFC 8200, 5)
+	}
+	addrs, err := n.links.AddrList(link, netlink.FAMILY_V6)
+	if err != nil {
+		return false, err
+	}
+	routes, err := n.links.RouteListFiltered(netlink.FAMILY_V6,
+		&netlink.Route{Table: unix.RT_TABLE_LOCAL, LinkIndex: link.Attrs().Index, Type: unix.RTN_LOCAL},
+		netlink.RT_FILTER_TABLE|netlink.RT_FILTER_OIF|netlink.RT_FILTER_TYPE)
+	if err != nil {
+		return false, err
+	}
+	local := slices.ContainsFunc(addrs, func(a netlink.Addr) bool { return a.IP.IsLinkLocalUnicast() })
+	return local && len(routes) >= len(addrs), nil
 }
 
 // Commands of the ethtool interface (linux/ethtool.h).

@@ -21,14 +21,18 @@ func (n *Namespace) Masquerade(dev string) error {
 	return nil
 }
 
-// PortForward sends TCP connections that arrive by dev for a port on to another
-// address and port.
+// PortForward sends TCP connections that arrive for a port, by whatever device if
+// dev is empty, on to another address and port.
 func (n *Namespace) PortForward(dev string, port uint16, to netip.AddrPort) error {
 	family, l3 := uint32(unix.NFPROTO_IPV4), byte(unix.NFPROTO_IPV4)
 	if to.Addr().Is6() {
 		family, l3 = unix.NFPROTO_IPV6, unix.NFPROTO_IPV6
 	}
-	match := append(ifName(expr.MetaKeyIIFNAME, dev),
+	var match []expr.Any
+	if dev != "" {
+		match = ifName(expr.MetaKeyIIFNAME, dev)
+	}
+	match = append(match,
 		&expr.Meta{Key: expr.MetaKeyNFPROTO, Register: 1},
 		&expr.Cmp{Register: 1, Data: []byte{l3}},
 		&expr.Meta{Key: expr.MetaKeyL4PROTO, Register: 1},
@@ -41,7 +45,7 @@ func (n *Namespace) PortForward(dev string, port uint16, to netip.AddrPort) erro
 		&expr.NAT{Type: expr.NATTypeDestNAT, Family: family, RegAddrMin: 1, RegProtoMin: 2, Specified: true},
 	}
 	if err := n.nat(nftables.ChainHookPrerouting, nftables.ChainPriorityNATDest, match, act); err != nil {
-		return fmt.Errorf("netlab: forward port %d of %s in %s to %s: %w", port, dev, n.Name, to, err)
+		return fmt.Errorf("netlab: forward port %d of %q in %s to %s: %w", port, dev, n.Name, to, err)
 	}
 	return nil
 }

@@ -200,6 +200,12 @@ func (h *Host) sendSyn() {
 // synWindow gives the window of the SYN, never scaled (RFC 7323, 2.2).
 func (h *Host) synWindow() uint16 { return uint16(min(h.buffer(), 65535)) }
 
+// firstWindow gives the window of a client's third packet: all of the buffer,
+// rounded up so that the edge of the SYN stays.
+func (h *Host) firstWindow() uint16 {
+	return uint16(min((h.buffer()+1<<h.rcvScale()-1)>>h.rcvScale(), 65535))
+}
+
 func (h *Host) buffer() int {
 	if h.cfg.Stack.Buffer > 0 {
 		return h.cfg.Stack.Buffer
@@ -240,7 +246,7 @@ func (h *Host) synAnswered(p *Packet) {
 	if p.Flags.Has(wire.SYN | wire.ACK) {
 		h.learn(p)
 		h.open(p)
-		ack := &Packet{Seq: h.iss.Add(1), Ack: h.irs.Add(1), Flags: wire.ACK, Window: uint16(min(h.buffer()>>h.rcvScale(), 65535))}
+		ack := &Packet{Seq: h.iss.Add(1), Ack: h.irs.Add(1), Flags: wire.ACK, Window: h.firstWindow()}
 		if h.timestamps() {
 			ack.Options.Set, ack.Options.TSVal, ack.Options.TSEcr = wire.HasTS, h.clock(), h.tsRecent
 		}
@@ -297,6 +303,9 @@ func (h *Host) open(p *Packet) {
 	}
 	if h.cfg.WScale >= 0 && h.peer.Has(wire.HasWScale) {
 		snap.SndScale, snap.RcvScale = min(h.peer.WScale, wire.MaxWScale), h.rcvScale()
+	}
+	if h.side == splice.Client {
+		snap.RcvEdge = h.irs.Add(1 + int(h.firstWindow())<<snap.RcvScale)
 	}
 	if h.tries == 1 {
 		snap.SRTT = now.Sub(h.synSent)

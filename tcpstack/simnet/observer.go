@@ -22,10 +22,12 @@ type Observer struct {
 type sight struct {
 	iss, acked wire.Seq // acked: the highest acknowledgment the endpoint sent
 	edge       wire.Seq // the largest right edge the endpoint offered
-	scale      uint8    // of the windows it offers
-	heard      bool     // its SYN was seen
-	scaleIn    bool     // its SYN said a scale
-	acks       bool     // acked and edge are set
+	anyEdge    bool
+	first      int   // the window of its SYN
+	scale      uint8 // of the windows it offers
+	heard      bool  // its SYN was seen
+	scaleIn    bool  // its SYN said a scale
+	acks       bool  // acked and edge are set
 	vals       map[uint32]bool
 	passed     wire.Seq // the highest acknowledgment passed to it unmodified
 	made       wire.Seq // the highest acknowledgment accd made
@@ -58,6 +60,10 @@ func (o *Observer) heard(p *Packet) {
 	if p.Flags.Has(wire.SYN) {
 		me.heard, me.iss = true, p.Seq
 		me.scale, me.scaleIn = 0, p.Options.Has(wire.HasWScale)
+		me.first = int(p.Window)
+		if peer := &o.side[p.From.Other()]; peer.heard {
+			peer.offers(p.Seq.Add(1 + peer.first)) // what its SYN offered
+		}
 		if me.scaleIn {
 			me.scale = min(p.Options.WScale, wire.MaxWScale)
 		}
@@ -67,14 +73,11 @@ func (o *Observer) heard(p *Packet) {
 	}
 	if p.Flags.Has(wire.ACK) && !p.Flags.Has(wire.RST) {
 		raise(&me.acked, &me.acks, p.Ack)
-		edge := p.Ack.Add(o.window(p))
-		if me.edge.Less(edge) || !me.anyEdge() {
-			me.edge = edge
-		}
+		me.offers(p.Ack.Add(o.window(p)))
 	}
 }
 
-func (s *sight) anyEdge() bool { return s.edge != wire.Seq{} }
+func (s *sight) offers(edge wire.Seq) { raise(&s.edge, &s.anyEdge, edge) }
 
 // window gives the bytes a packet offers.
 func (o *Observer) window(p *Packet) int {
@@ -106,7 +109,7 @@ func (o *Observer) made(f *splice.Flow, p *Packet) {
 		} else if i := differs(p.Data, o.keys[p.From], uint64(off)); i >= 0 {
 			o.sim.Failf("accd sends a wrong byte at offset %d: %s", off+i, o.line(p))
 		}
-		if end := p.Seq.Add(n); leg.anyEdge() && leg.edge.Less(end) && n > 1 {
+		if end := p.Seq.Add(n); leg.anyEdge && leg.edge.Less(end) && n > 1 {
 			o.sim.Failf("accd sends %d bytes beyond the window: %s", end.Sub(leg.edge), o.line(p))
 		}
 	}

@@ -84,6 +84,10 @@ func (s *Sim) tracePacket(where string, p *Packet) {
 // nameOf gives a side's name in traces and failures.
 func nameOf(s splice.Side) string { return [...]string{"client", "server"}[s] }
 
+// mostEvents is more than any simulation here needs: what runs longer turns in
+// a circle.
+const mostEvents = 5e6
+
 // Run lets time pass until done says so, d is over, or something failed; it
 // gives what failed. A nil done never says so.
 func (s *Sim) Run(d time.Duration, done func() bool) error {
@@ -95,7 +99,9 @@ func (s *Sim) Run(d time.Duration, done func() bool) error {
 			break
 		}
 		s.now = e.at
-		s.ran++
+		if s.ran++; s.ran == mostEvents {
+			s.Failf("it has not come to an end after %d events", s.ran)
+		}
 		e.do()
 		if s.Check != nil && s.failed == nil {
 			s.Check()

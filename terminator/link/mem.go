@@ -23,11 +23,13 @@ type Mem struct {
 	dropped uint64
 }
 
-// memRing is a queue of frames whose memory is used again.
+// memRing is a queue of frames whose memory is used again, what was used last
+// first.
 type memRing struct {
 	sync.Mutex
 	frames  []memFrame
 	head, n int
+	spare   [][]byte
 	closed  bool
 }
 
@@ -73,6 +75,8 @@ func (m *Mem) Recv(p *buf.Pool, f *Frame) (bool, error) {
 	copy(room[wire.VirtioLen:], w.bytes)
 	f.Virtio = w.virtio
 	f.SetRoom(p, room, wire.VirtioLen, len(w.bytes))
+	r.spare = append(r.spare, w.bytes[:0])
+	w.bytes = nil
 	return true, nil
 }
 
@@ -94,7 +98,12 @@ func (m *Mem) Send(vh *wire.VirtioHeader, head []byte, body [][]byte) error {
 	if m.caps.Offload {
 		w.virtio = *vh
 	}
-	w.bytes = append(w.bytes[:0], head...)
+	if k := len(r.spare); k > 0 {
+		w.bytes, r.spare = r.spare[k-1], r.spare[:k-1]
+	} else {
+		w.bytes = make([]byte, 0, MaxFrame)
+	}
+	w.bytes = append(w.bytes, head...)
 	for _, p := range body {
 		w.bytes = append(w.bytes, p...)
 	}

@@ -1,0 +1,73 @@
+package main
+
+import (
+	"context"
+	"time"
+
+	"accd/admin"
+
+	"go.uber.org/zap"
+)
+
+// Shards turn at least every 100 ms, and the kernel steers for 700 ms after a
+// beat: so a beat may be missed, and a shard be late.
+const (
+	beatEvery = 150 * time.Millisecond
+	beatGap   = 600 * time.Millisecond // after a pause of that long steering may have lapsed
+)
+
+// heartbeat keeps steering alive as long as every shard turns. When one stands
+// still, steering lapses by itself, and traffic flows without accd. It closes
+// steered after the first beat.
+func (d *daemon) heartbeat(ctx context.Context, steered chan<- struct{}) {
+	tick := time.NewTicker(beatEvery)
+	defer tick.Stop()
+	turned := d.Turns()
+	last := time.Now() // of the last beat
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		now := d.Turns()
+		if i := standing(turned, now); i >= 0 {
+			if time.Since(last) > beatGap {
+				d.log.Warn("a shard stands still: nothing is steered", zap.Int("shard", i))
+				d.become(admin.Bypassed)
+			}
+			continue
+		}
+		turned = now
+		// Packets of known flows may have gone by while nothing was steered.
+		if time.Since(last) > beatGap {
+			if err := d.Gap(ctx); err != nil {
+				d.log.Warn("heartbeat", zap.Error(err))
+				continue
+			}
+		}
+		if err := d.steering.Beat(); err != nil {
+			if ctx.Err() == nil && d.Describe().State != admin.Draining {
+				d.log.Warn("heartbeat", zap.Error(err))
+				d.become(admin.Bypassed)
+			}
+			continue
+		}
+		last = time.Now()
+		d.become(admin.Accelerating)
+		if steered != nil {
+			close(steered)
+			steered = nil
+		}
+	}
+}
+
+// standing gives a shard that has made no turn since, -1 if all have.
+func standing(before, now []uint64) int {
+	for i := range now {
+		if now[i] == before[i] {
+			return i
+		}
+	}
+	return -1
+}

@@ -1,0 +1,178 @@
+package splice
+
+import (
+	"testing"
+	"time"
+
+	"accd/tcpstack/wire"
+)
+
+// TestDrainDelivers: packets pass, nothing new is acknowledged (I6), what is held
+// is sent until it is acknowledged, and then the flow is on the wire; the ACK
+// that jumps over native data counts.
+func TestDrainDelivers(t *testing.T) {
+	r := establish(t)
+	r.enter(Client, 1000)
+	r.flow.Drain(r.now, Gap)
+	r.turn()
+	r.wantState(Draining)
+	r.pass(Client, r.seg(Client, 1000, 500, 0))
+	r.wantSilence()
+	r.pass(Server, r.seg(Server, 0, 0, 0)) // SACKs the native data
+	r.advance(300 * time.Millisecond)
+	p := r.want(Server, 0, 1000, 0)
+	if p.ts != r.stamp[Client] {
+		t.Errorf("TSval %d is older than what passed, %d", p.ts, r.stamp[Client])
+	}
+	r.pass(Server, r.seg(Server, 0, 0, 1500))
+	r.wantState(OnWire)
+	c := &r.flow.Record().Dir[Client]
+	if first := r.isn[Client].Add(1); c.Next.Sub(first) != 1500 || c.Acked.Sub(first) != 1500 {
+		t.Errorf("next %d, acked %d", c.Next.Sub(first), c.Acked.Sub(first))
+	}
+	r.out = nil
+	// A drain for the moment: the flow enters again.
+	r.take(Client, r.seg(Client, 1500, 100, 0))
+	r.out = nil
+}
+
+// TestDrainForGood: after an operator's drain the flow stays on the wire.
+func TestDrainForGood(t *testing.T) {
+	r := establish(t)
+	r.enter(Client, 1000)
+	r.flow.Drain(r.now, Operator)
+	r.turn()
+	r.pass(Server, r.seg(Server, 0, 0, 1000))
+	r.wantState(OnWire)
+	r.pass(Client, r.seg(Client, 1000, 100, 0))
+	r.wantCount(Policy, 1)
+	r.done()
+}
+
+// TestDrainIdle: a drain of a flow that holds nothing acknowledged is over at
+// once, whatever else it has.
+func TestDrainIdle(t *testing.T) {
+	r := establish(t)
+	r.take(Client, r.seg(Client, 1000, 1000, 0))
+	r.out = nil
+	r.flow.Drain(r.now, Stop)
+	r.turn()
+	// What was in reassembly is sent on before drain begins.
+	if p := r.want(Server, 1000, 1000, 0); p.ts == 0 {
+		t.Errorf("TSval %d", p.ts)
+	}
+	r.wantState(OnWire)
+	r.done()
+}
+
+// TestDrainSaysNoLess: what accd sends in drain has at least the ACK and the edge
+// that passed (I3).
+func TestDrainSaysNoLess(t *testing.T) {
+	r := establish(t)
+	r.enter(Client, 1000)
+	r.flow.Drain(r.now, Gap)
+	r.turn()
+	s := r.seg(Server, 0, 700, 0)
+	r.pass(Server, s)
+	r.window[Client] = 2000
+	r.pass(Client, r.seg(Client, 1000, 0, 700))
+	r.advance(400 * time.Millisecond)
+	p := r.want(Server, 0, 1000, 700)
+	if p.edge < 700+2000<<7 {
+		t.Errorf("edge %d", p.edge)
+	}
+	r.out = nil
+}
+
+// TestURGDrains: an urgent segment, an unknown option: drain, and it passes.
+func TestURGDrains(t *testing.T) {
+	for _, why := range []Reason{Urgent, UnknownOption} {
+		r := establish(t)
+		r.enter(Client, 1000)
+		s := r.seg(Client, 1000, 1, 0)
+		if why == Urgent {
+			s.Flags |= wire.URG
+			s.Urgent = 1
+		} else {
+			s.Options.Set |= wire.HasUnknown
+		}
+		r.pass(Client, s)
+		r.wantState(Draining)
+		r.wantCount(why, 1)
+		r.pass(Server, r.seg(Server, 0, 0, 1001))
+		r.wantState(OnWire)
+		r.done()
+	}
+}
+
+// TestDrainFIN: a FIN received but not acknowledged is its sender's to repeat.
+func TestDrainFIN(t *testing.T) {
+	r := establish(t)
+	r.take(Client, r.fin(Client, 0, 1000, 0))
+	r.out = nil
+	r.flow.Drain(r.now, Gap)
+	r.turn()
+	r.pass(Server, r.seg(Server, 0, 0, 1000))
+	r.wantState(OnWire)
+	r.pass(Client, r.fin(Client, 1000, 0, 0))
+	r.pass(Server, r.fin(Server, 0, 0, 1001))
+	r.pass(Client, r.seg(Client, 1001, 0, 1))
+	r.wantState(Gone)
+	r.done()
+}
+
+// TestGapInCustody: drain, and the record is unsynced; on a leg for which no
+// fresh segment was seen only held data is sent; fresh data and its ACK end it.
+func TestGapInCustody(t *testing.T) {
+	r := establish(t)
+	r.enter(Client, 1000)
+	r.flow.Gap(r.now)
+	r.turn()
+	r.wantState(Draining)
+	r.advance(300 * time.Millisecond)
+	for _, p := range r.out {
+		if len(p.data) == 0 {
+			t.Errorf("sent %v", p)
+		}
+	}
+	r.out = nil
+	r.trusted = false
+	// The server got the held bytes before the gap, and much since.
+	r.pass(Client, r.seg(Client, 500_000, 1000, 300))
+	r.pass(Server, r.seg(Server, 300, 0, 501_000))
+	r.pass(Client, r.seg(Client, 501_000, 1000, 300))
+	r.wantState(OnWire)
+	if r.flow.Record().Unsynced {
+		t.Error("still unsynced")
+	}
+	r.pass(Server, r.seg(Server, 300, 0, 502_000))
+	r.out = nil
+	r.take(Client, r.seg(Client, 502_000, 100, 300))
+	r.out = nil
+}
+
+// TestDrainRST: an RST in drain passes; what is held towards the other end is
+// delivered, what is held towards its sender is not.
+func TestDrainRST(t *testing.T) {
+	r := establish(t)
+	r.enter(Client, 1000)
+	r.flow.Drain(r.now, Gap)
+	r.turn()
+	r.pass(Client, r.rst(Client, 5000))
+	r.wantState(Draining)
+	r.pass(Client, r.rst(Client, 1000))
+	r.wantState(Draining)
+	r.pass(Server, r.seg(Server, 0, 0, 1000))
+	r.wantState(Gone)
+	r.out = nil
+	r.done()
+
+	r = establish(t)
+	r.enter(Client, 1000)
+	r.flow.Drain(r.now, Gap)
+	r.turn()
+	r.pass(Server, r.rst(Server, 0))
+	r.wantState(Gone)
+	r.out = nil
+	r.done()
+}

@@ -1,0 +1,50 @@
+package terminator
+
+import (
+	"testing"
+
+	"accd/policy"
+	"accd/tcpstack/cc"
+)
+
+// A rule gives each network its profile; which leg crosses it depends on the flow.
+func TestTermsFollowTheNetworks(t *testing.T) {
+	p := table(t, `
+version: 1
+steering: { mode: router }
+sides:
+  wan: { interfaces: [eth0] }
+  lan: { interfaces: [eth1] }
+profiles:
+  sat: { congestion: bbr, initial_window: 32, buffer: { max: 8MiB }, pacing: 20mbit }
+rules:
+  - { name: all, action: accelerate, wan: { profile: sat }, lan: { congestion: reno } }
+`)
+	var x terms
+	x.init(&Config{MTU: [3]int{1500, 9000, 1400}}, true)
+	v := p.Decide(web4, policy.Meta{})
+	out, in := x.of(v, policy.LAN, policy.WAN), x.of(v, policy.WAN, policy.LAN)
+	if out.Rule != "all" || out.MaxBuffer != 8<<20 || !out.Leg[0].Relay || out.Leg[1].MaxSegment != 0 {
+		t.Errorf("terms %+v", out)
+	}
+	lan, wan := out.Leg[0], out.Leg[1]
+	if wan.InitialWindow != 32 || wan.MaxRate != 20e6/8 || wan.MTU != 1400 || lan.MTU != 9000 || lan.InitialWindow != 0 {
+		t.Errorf("lan %+v, wan %+v", lan, wan)
+	}
+	if in.Leg[0].InitialWindow != 32 || in.Leg[1].InitialWindow != 0 {
+		t.Error("the other way round the legs are the same")
+	}
+	if a, b := lan.NewController(cc.Config{MSS: 1448}), wan.NewController(cc.Config{MSS: 1448}); a == nil || b == nil || a.State() == b.State() {
+		t.Errorf("congestion controls: %v and %v", a, b)
+	}
+	if x.of(v, policy.LAN, policy.WAN) != out || testing.AllocsPerRun(10, func() { x.of(v, policy.LAN, policy.WAN) }) != 0 {
+		t.Error("terms are made anew")
+	}
+	if x.clamp(false) != 1360 || x.clamp(true) != 1340 {
+		t.Errorf("MSS clamped to %d and %d", x.clamp(false), x.clamp(true))
+	}
+	x.init(&Config{}, false)
+	if l := x.of(v, policy.LAN, policy.WAN).Leg[1]; l.MaxSegment != 1 || l.MTU != 1500 {
+		t.Errorf("without offload %+v", l)
+	}
+}

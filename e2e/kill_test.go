@@ -45,6 +45,7 @@ func TestKill(t *testing.T) {
 	}
 	time.Sleep(time.Second) // native, with streams whose held bytes are gone
 
+	dump(t, n.wan)
 	d.start()
 	restarted := marks(streams)
 	settled := await(2*time.Second, func() bool {

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"time"
 )
 
 // demoConfig is the box's configuration, less the place of its socket.
@@ -27,8 +28,9 @@ type box struct {
 type status struct {
 	State      string `json:"state"`
 	Terminator struct {
-		Taken  directions `json:"taken_bytes"`  // payload acknowledged by accd
-		Passed directions `json:"passed_bytes"` // payload acknowledged by its receiver only
+		InCustody int        `json:"in_custody"`   // flows that accd holds bytes of
+		Taken     directions `json:"taken_bytes"`  // payload acknowledged by accd
+		Passed    directions `json:"passed_bytes"` // payload acknowledged by its receiver only
 	} `json:"terminator"`
 }
 
@@ -86,11 +88,17 @@ func (b *box) status(ctx context.Context) (s status, err error) {
 }
 
 // wantCustody makes sure that a file of that size went through accd's hands and
-// did not just pass.
+// did not just pass. accd sums up what it took when a custody ends, so it waits
+// for that.
 func (b *box) wantCustody(ctx context.Context, size int64) error {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
 	s, err := b.status(ctx)
+	for ; err == nil && s.Terminator.InCustody > 0; s, err = b.status(ctx) {
+		time.Sleep(20 * time.Millisecond) // nothing tells when the last one ends
+	}
 	if err != nil {
-		return err
+		return fmt.Errorf("asking accd whether the file was in its custody: %w", err)
 	}
 	taken := s.Terminator.Taken.ToClient - b.before.Terminator.Taken.ToClient
 	passed := s.Terminator.Passed.ToClient - b.before.Terminator.Passed.ToClient

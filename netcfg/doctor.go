@@ -3,6 +3,7 @@ package netcfg
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"os"
 	"path/filepath"
@@ -42,13 +43,15 @@ func Doctor(plan Plan) []Check {
 	d := &doctor{plan: &p}
 	d.privileges()
 	d.tunDevice()
-	d.nfTables()
 	d.forwarding()
 	d.interfaces()
 	d.reversePath()
-	d.flowtables()
 	d.ipRules()
-	d.foreignChains()
+	if capable(unix.CAP_NET_ADMIN) { // the kernel shows nobody else its tables
+		d.nfTables()
+		d.flowtables()
+		d.foreignChains()
+	}
 	d.conntrack()
 	d.leftovers()
 	return d.checks
@@ -66,7 +69,7 @@ func (d *doctor) add(name string, status Status, found, remedy string) {
 func (d *doctor) privileges() {
 	switch admin, raw := capable(unix.CAP_NET_ADMIN), capable(unix.CAP_NET_RAW); {
 	case !admin:
-		d.add("privileges", Fail, "CAP_NET_ADMIN is missing; the checks below may see less than there is",
+		d.add("privileges", Fail, "CAP_NET_ADMIN is missing; nf_tables, flowtables and firewall are not checked",
 			"run as root, or give the service AmbientCapabilities=CAP_NET_ADMIN CAP_NET_RAW")
 	case !raw:
 		d.add("privileges", Warn, "CAP_NET_RAW is missing: after a crash accd cannot reset the connections whose data was lost", "give it CAP_NET_RAW")
@@ -104,14 +107,20 @@ func (d *doctor) nfTables() {
 }
 
 func (d *doctor) forwarding() {
-	for _, c := range []struct{ name, key string }{
-		{"forwarding IPv4", "net/ipv4/ip_forward"},
-		{"forwarding IPv6", "net/ipv6/conf/all/forwarding"},
-	} {
-		if v := readSetting(c.key); v == "1" {
-			d.add(c.name, OK, c.key+" is 1", "")
-		} else {
-			d.add(c.name, Warn, fmt.Sprintf("%s is %q: this family is not steered", c.key, v), "sysctl -w "+c.key+"=1, and for good in /etc/sysctl.d")
+	keys := map[string]string{"forwarding IPv4": "net/ipv4/ip_forward", "forwarding IPv6": "net/ipv6/conf/all/forwarding"}
+	some := false
+	for _, key := range keys {
+		some = some || readSetting(key) == "1"
+	}
+	for _, name := range slices.Sorted(maps.Keys(keys)) {
+		key := keys[name]
+		switch v := readSetting(key); {
+		case v == "1":
+			d.add(name, OK, key+" is 1", "")
+		case some:
+			d.add(name, Warn, fmt.Sprintf("%s is %q: this family is not steered", key, v), "sysctl -w "+key+"=1, and for good in /etc/sysctl.d")
+		default:
+			d.add(name, Fail, fmt.Sprintf("%s is %q: router mode needs a family that is forwarded", key, v), "sysctl -w "+key+"=1, and for good in /etc/sysctl.d")
 		}
 	}
 }

@@ -158,22 +158,44 @@ func workerQueue(name string) (*os.File, error) {
 	if !ok {
 		return nil, fmt.Errorf("water gave a %T, want *os.File", q.ReadWriteCloser)
 	}
-	var fd int
-	var dupErr error
-	err = control(watched, func(old int) error {
-		// A duplicate, because Go's poller watches the original and would
-		// wake up for every frame. os.NewFile leaves a descriptor alone
-		// only while it blocks.
-		if fd, dupErr = unix.FcntlInt(uintptr(old), unix.F_DUPFD_CLOEXEC, 0); dupErr != nil {
-			return dupErr
+	return duplicate(watched)
+}
+
+// Duplicate gives other descriptors of the queues, for a user who closes them
+// himself. They are like Files; the device lives until both are closed. It is
+// called before anybody reads from the queues.
+func (t *Tap) Duplicate() ([]*os.File, error) {
+	var all []*os.File
+	for _, f := range t.Files {
+		d, err := duplicate(f)
+		if err != nil {
+			for _, f := range all {
+				f.Close()
+			}
+			return nil, fmt.Errorf("netcfg: tap %s: duplicate a queue: %w", t.Name, err)
 		}
-		return unix.SetNonblock(fd, false)
-	})
-	if err != nil {
-		return nil, err
+		all = append(all, d)
 	}
-	f := os.NewFile(uintptr(fd), name)
-	return f, unix.SetNonblock(fd, true)
+	return all, nil
+}
+
+// duplicate gives another descriptor of a file, which closes on exec, does not
+// block and is not watched by Go's poller: that one would wake up for every
+// frame. os.NewFile leaves a descriptor alone only while it blocks.
+func duplicate(f *os.File) (d *os.File, err error) {
+	err = control(f, func(old int) error {
+		fd, err := unix.FcntlInt(uintptr(old), unix.F_DUPFD_CLOEXEC, 0)
+		if err != nil {
+			return err
+		}
+		if err := unix.SetNonblock(fd, false); err != nil {
+			unix.Close(fd)
+			return err
+		}
+		d = os.NewFile(uintptr(fd), f.Name())
+		return unix.SetNonblock(fd, true)
+	})
+	return d, err
 }
 
 // setHeader fixes length and meaning of the virtio-net header and verifies that

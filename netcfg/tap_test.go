@@ -24,7 +24,17 @@ func TestOpenTap(t *testing.T) {
 			if len(tap.Files) != 3 || tap.Offload == plain || tap.MTU != 9000 || tap.MAC == [6]byte{} {
 				t.Errorf("plain %t: got %+v", plain, tap)
 			}
-			for _, f := range tap.Files {
+			own, err := tap.Duplicate()
+			if err != nil {
+				return err
+			}
+			for _, f := range own {
+				defer f.Close()
+			}
+			for _, f := range slices.Concat(tap.Files, own) {
+				if f.SetDeadline(time.Now()) == nil {
+					t.Error("a file is watched by Go's poller")
+				}
 				if flags, err := unix.FcntlInt(f.Fd(), unix.F_GETFD, 0); err != nil || flags&unix.FD_CLOEXEC == 0 {
 					t.Errorf("descriptor flags %#x, %v: want close-on-exec", flags, err)
 				}

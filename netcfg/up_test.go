@@ -350,7 +350,7 @@ func TestFlowsInTheSet(t *testing.T) {
 	r := newRouterLab(t)
 	r.echo(r.server, ":80")
 	p := r.plan()
-	p.FlowTimeout, p.OpeningTimeout = time.Second, 300*time.Millisecond
+	p.FlowTimeout, p.OpeningTimeout = 600*time.Millisecond, 200*time.Millisecond
 	a := r.start(p)
 	c := r.dial(r.client, server4+":80")
 	steered := func() bool {
@@ -361,7 +361,7 @@ func TestFlowsInTheSet(t *testing.T) {
 		return a.relay.frames[client].Load() > before
 	}
 	start := time.Now()
-	for time.Since(start) < 2*time.Second {
+	for time.Since(start) < 1500*time.Millisecond {
 		if !steered() {
 			t.Fatalf("a busy flow lost its steering after %v", time.Since(start))
 		}

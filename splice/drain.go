@@ -12,12 +12,14 @@ import (
 
 // drain is what a drain remembers.
 type drain struct {
-	on    bool
-	owed  [2]wire.Seq // by the side that sends: v, the highest byte acknowledged
-	gone  [2]bool     // the endpoint has reset the connection
-	loose []loose     // what waited in reassembly, to be sent on
-	sent  int         // of loose
-	piece [1][]byte
+	on     bool
+	owed   [2]wire.Seq // by the side that sends: v, the highest byte acknowledged
+	gone   [2]bool     // the endpoint has reset the connection
+	asked  [2]bool     // something was sent to it since it was heard
+	beyond [2]int      // answers in a row that said it has everything
+	loose  []loose     // what waited in reassembly, to be sent on
+	sent   int         // of loose
+	piece  [1][]byte
 }
 
 // loose is a piece that waited behind a hole.
@@ -68,6 +70,9 @@ func (f *Flow) Drain(now mono.Time, why Reason) {
 	c.conn[Client].Drain()
 	c.conn[Server].Drain()
 	f.state = Draining
+	if why == Silent {
+		f.rec.unsync() // its packets perhaps go another way
+	}
 }
 
 // Gap notes that steering had a gap: what is in custody drains, and the record
@@ -83,7 +88,6 @@ func (f *Flow) Gap(now mono.Time) {
 func (f *Flow) inDrain(now mono.Time, from Side, s *tcpstack.Segment, m Meta) {
 	r, c := &f.rec, f.c
 	near, far := &c.conn[from], &c.conn[from.Other()]
-	o := &r.Dir[from.Other()]
 	switch {
 	case s.Flags.Has(wire.SYN):
 		f.receiveSYN(from, s)
@@ -97,23 +101,29 @@ func (f *Flow) inDrain(now mono.Time, from Side, s *tcpstack.Segment, m Meta) {
 		return
 	case r.Unsynced:
 		if near.Believable(now, s) {
-			far.Relayed(s.Ack, s.Ack.Add(int(s.Window)<<r.Dir[from].Scale)) // I3
+			far.Relayed(s.Ack, r.passEdge(from, s)) // I3
 		}
+		f.insists(now, from, s)
 		r.resync(now, from, s, m)
 		if !r.Unsynced {
 			f.resynced(now)
 		}
-	case r.believe(now, from, s):
+	default:
+		// I3: what accd sends must not say less than what passes.
+		switch r.believe(now, from, s) {
+		case aged:
+			far.Relayed(s.Ack, r.passEdge(from, s))
+			fallthrough
+		case refused:
+			f.count(Unbelieved)
+			return
+		}
 		r.heed(now, from, s, m)
 		r.extend(from, s)
-		// I3: what accd sends must not say less than what passes.
-		far.Relayed(s.Ack, o.Edge)
-		if ts := &r.Dir[from]; ts.is(hasTS) {
-			far.SetTimestamp(ts.TSRecent)
+		far.Relayed(s.Ack, r.Dir[from.Other()].Edge)
+		if d := &r.Dir[from]; d.is(hasTS) {
+			far.SetTimestamp(d.TSRecent)
 		}
-	default:
-		f.count(Unbelieved)
-		return
 	}
 	if near.Err() == nil {
 		t := *s
@@ -130,6 +140,29 @@ func (f *Flow) delivered(now mono.Time, side Side) {
 	if conn := &c.conn[side]; !f.rec.Unsynced && conn.SndUna().Less(o.Acked) && conn.SndUna().Less(c.drain.owed[side.Other()]) {
 		conn.SendTo(now, wire.MinSeq(o.Acked, conn.SndNxt()))
 	}
+}
+
+// insisted is how often an endpoint must say that it has everything.
+const insisted = 3
+
+// insists takes the word of an endpoint that answers what is held, after a gap,
+// with a number beyond all of it, three times in a row and without saying
+// anything else in between: it got the bytes before the gap. The connection may
+// be over since, so that no fresh data will ever show it. Forged numbers do not
+// get through, because the endpoint itself answers too.
+func (f *Flow) insists(now mono.Time, from Side, s *tcpstack.Segment) {
+	d, conn := &f.c.drain, &f.c.conn[from]
+	owed := d.owed[from.Other()]
+	switch {
+	case !s.Flags.Has(wire.ACK) || !conn.SndUna().Less(owed):
+	case s.Ack.Less(owed):
+		d.beyond[from] = 0
+	case d.asked[from]:
+		if d.beyond[from]++; d.beyond[from] >= insisted {
+			conn.SendTo(now, owed)
+		}
+	}
+	d.asked[from] = false
 }
 
 // resynced brings both Conns up to what the record has learnt after a gap.
@@ -162,6 +195,7 @@ func (f *Flow) transmitDrain(now mono.Time, p *tcpstack.Packet) (Side, bool) {
 			// After a gap nothing but held data is sent on a leg until a
 			// fresh segment for it was seen.
 			if p.Len > 0 || !f.rec.Unsynced || f.rec.Dir[side.Other()].is(seen) {
+				c.drain.asked[side] = true
 				return side, true
 			}
 		}

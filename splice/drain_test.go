@@ -151,6 +151,34 @@ func TestGapInCustody(t *testing.T) {
 	r.out = nil
 }
 
+// TestGapInsists: after a gap an endpoint that answers what is held three times
+// with a number beyond it has it, though it is far beyond every edge.
+func TestGapInsists(t *testing.T) {
+	r := establish(t)
+	r.enter(Client, 1000)
+	r.flow.Gap(r.now)
+	r.turn()
+	r.trusted = false
+	answer := func(ack int) {
+		t.Helper()
+		for len(r.out) == 0 {
+			r.advance(100 * time.Millisecond)
+		}
+		r.out = nil
+		r.pass(Server, r.seg(Server, 0, 0, ack))
+		r.pass(Server, r.seg(Server, 0, 0, ack)) // spam says nothing more
+	}
+	answer(1_000_000)
+	answer(1_000_000)
+	answer(0)
+	r.wantState(Draining)
+	answer(1_000_000)
+	answer(1_000_000)
+	r.wantState(Draining)
+	answer(1_000_000)
+	r.wantState(OnWire)
+}
+
 // TestDrainRST: an RST in drain passes; what is held towards the other end is
 // delivered, what is held towards its sender is not.
 func TestDrainRST(t *testing.T) {

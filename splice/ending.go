@@ -59,15 +59,19 @@ func (f *Flow) beginEnding(now mono.Time, side Side, why Reason) {
 }
 
 // Kill ends what cannot be drained before a stop's deadline: both endpoints are
-// reset if bytes are held, and the flow is Gone without a word if not. Transmit
-// gives the RSTs.
+// reset if bytes are held, and the flow is theirs if not. Transmit gives the
+// RSTs.
 func (f *Flow) Kill(now mono.Time) {
 	c := f.c
-	if held := f.Held(); c == nil || held == [2]int{} && !c.ending.on {
-		f.end(Killed)
+	if c == nil {
 		return
 	}
 	if !c.ending.on {
+		if f.Held() == [2]int{} {
+			f.release()
+			f.back()
+			return
+		}
 		f.beginEnding(now, Client, Killed)
 		c.ending.both = true
 	}

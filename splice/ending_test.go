@@ -156,7 +156,16 @@ func TestKill(t *testing.T) {
 	r = establish(t)
 	r.flow.Kill(r.now)
 	r.turn()
-	r.wantState(Gone)
+	r.wantState(OnWire)
+	r.done()
+
+	r = establish(t)
+	r.take(Client, r.seg(Client, 1000, 1000, 0)) // in reassembly
+	r.out = nil
+	r.flow.Drain(r.now, Stop)
+	r.flow.Kill(r.now)
+	r.turn()
+	r.wantState(OnWire)
 	r.done()
 }
 

@@ -104,7 +104,12 @@ func (f *Flow) onWire(now mono.Time, from Side, s *tcpstack.Segment, m Meta) Dis
 		}
 		r.resync(now, from, s, m)
 		return Pass
-	case !r.believe(now, from, s):
+	}
+	switch r.believe(now, from, s) {
+	case aged:
+		r.passEdge(from, s)
+		fallthrough
+	case refused:
 		f.count(Unbelieved)
 		return Pass
 	}

@@ -22,21 +22,42 @@ const (
 	maxWindow = 65535 << wire.MaxWScale
 )
 
-// believe reports whether the opposite endpoint would believe a segment: with
-// the numbers it could have (docs/custody.md, Wire) and a timestamp that is not
-// older than what came before (RFC 7323, 5.3). Its checksum was verified before.
-func (r *Record) believe(now mono.Time, from Side, s *tcpstack.Segment) bool {
+// credit says how far the opposite endpoint would believe a segment.
+type credit uint8
+
+const (
+	refused  credit = iota // its numbers cannot be
+	aged                   // its timestamp is older than one that came before
+	believed               // all of it
+)
+
+// believe judges a segment as the opposite endpoint would: by the numbers it
+// could have (docs/custody.md, Wire) and by its timestamp (RFC 7323, 5.3). Its
+// checksum was verified before.
+func (r *Record) believe(now mono.Time, from Side, s *tcpstack.Segment) credit {
 	d, o := &r.Dir[from], &r.Dir[from.Other()]
 	if !s.Flags.Has(wire.ACK) {
-		return false // RFC 9293, 3.10.7.4: fifth
+		return refused // RFC 9293, 3.10.7.4: fifth
 	}
 	if s.Seq.Sub(d.Acked) < -slack || !s.Seq.LessEq(d.Edge) {
-		return false
+		return refused
 	}
 	if s.Ack.Sub(o.Acked) < -int(d.MaxWnd) || !s.Ack.LessEq(o.Next) {
-		return false
+		return refused
 	}
-	return !r.aged(now, d, s)
+	if r.aged(now, d, s) {
+		return aged
+	}
+	return believed
+}
+
+// passEdge notes the window that a segment which passes offers: the endpoint,
+// which does not know the timestamps accd knows, may believe it (I3).
+func (r *Record) passEdge(from Side, s *tcpstack.Segment) (edge wire.Seq) {
+	d, o := &r.Dir[from], &r.Dir[from.Other()]
+	edge = s.Ack.Add(int(s.Window) << d.Scale)
+	o.Edge = wire.MaxSeq(o.Edge, edge)
+	return edge
 }
 
 // aged reports that the TSval of s is older than one that came before.
@@ -50,10 +71,11 @@ func (r *Record) aged(now mono.Time, d *Direction, s *tcpstack.Segment) bool {
 func (r *Record) heed(now mono.Time, from Side, s *tcpstack.Segment, m Meta) {
 	d, o := &r.Dir[from], &r.Dir[from.Other()]
 	d.headers(m)
-	wnd := int(s.Window) << d.Scale
-	d.MaxWnd = max(d.MaxWnd, uint32(wnd))
-	edge := s.Ack.Add(wnd)
-	o.Edge = wire.MaxSeq(o.Edge, edge)
+	edge := r.passEdge(from, s)
+	if s.End().Less(d.Acked) {
+		return // before the window: the endpoint reads nothing of it (RFC 9293, 3.10.7.4)
+	}
+	d.MaxWnd = max(d.MaxWnd, uint32(edge.Sub(s.Ack)))
 	switch n := s.Ack.Sub(o.Acked); {
 	case n > 0:
 		o.Acked, o.Own = s.Ack, edge

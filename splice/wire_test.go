@@ -56,8 +56,8 @@ func TestWireFollows(t *testing.T) {
 	r.pass(Server, r.seg(Server, 0, 50, 40))
 	c, s := &r.flow.Record().Dir[Client], &r.flow.Record().Dir[Server]
 	first := r.isn[Client].Add(1)
-	if c.Next.Sub(first) != 100 || c.Acked.Sub(first) != 40 || c.Own.Sub(first) != 65535 {
-		t.Errorf("client: next %d acked %d own %d", c.Next.Sub(first), c.Acked.Sub(first), c.Own.Sub(first))
+	if c.Next.Sub(first) != 100 || c.Acked.Sub(first) != 40 || c.Own.Sub(first) != 40+1000<<4 || c.Edge.Sub(first) != 65535 {
+		t.Errorf("client: next %d acked %d own %d edge %d", c.Next.Sub(first), c.Acked.Sub(first), c.Own.Sub(first), c.Edge.Sub(first))
 	}
 	if s.Next.Sub(s.Acked) != 50 || s.TSRecent != ts || s.MaxWnd != 65535 {
 		t.Errorf("server: %+v", s)
@@ -102,6 +102,19 @@ func TestWireBelieves(t *testing.T) {
 			t.Errorf("%s: believed %v", tt.name, believed)
 		}
 		r.done()
+	}
+}
+
+// TestWireBeforeWindow: a segment that ends before what is acknowledged is within
+// what passes daily, but no endpoint reads its ACK or window.
+func TestWireBeforeWindow(t *testing.T) {
+	r := native(t)
+	r.trusted = false
+	before := r.flow.Record().Dir[Server]
+	r.window[Client] = 0xffff
+	r.pass(Client, r.seg(Client, -1000, 0, 0))
+	if d := r.flow.Record().Dir[Server]; d.Own != before.Own || d.Acked != before.Acked {
+		t.Errorf("own edge %v, was %v", d.Own, before.Own)
 	}
 }
 

@@ -22,7 +22,9 @@ type delivery struct {
 }
 
 // receiveAck processes the acknowledging half of a believable segment; ack is
-// its acknowledgment number as an offset, una ≤ ack ≤ nxt for a new one.
+// its acknowledgment number as an offset, at most nxt. One before una is old: its
+// window does not count (RFC 9293, 3.10.7.4: SND.UNA =< SEG.ACK), and it is no
+// duplicate (RFC 5681, 2).
 func (c *Conn) receiveAck(now mono.Time, s *Segment, ack uint64) {
 	a := &c.told // in c, since what an interface is given would be allocated
 	*a = cc.Ack{PriorInFlight: c.flight, CwndLimited: c.limited}
@@ -33,7 +35,7 @@ func (c *Conn) receiveAck(now mono.Time, s *Segment, ack uint64) {
 		c.cumulative(now, ack, &d)
 	}
 	if c.snap.SACK && s.Options.NSACK > 0 {
-		c.selective(now, s.Options.Blocks(), ack, &d)
+		c.selective(now, s.Options.Blocks(), max(ack, c.una), &d)
 	}
 	moved := c.window(s, ack)
 	if advanced || moved {

@@ -37,7 +37,7 @@ func (c *Conn) Receive(now mono.Time, s *Segment) {
 	}
 	c.heard = now
 	c.noteTimestamp(now, s)
-	c.receiveAck(now, s, max(ack, c.una))
+	c.receiveAck(now, s, ack)
 	if c.relay.draining {
 		s.Drop()
 		return

@@ -39,8 +39,11 @@ func Settle(entries []splice.Entry) (err error) {
 		e := &entries[i]
 		ends[e.Tuple] = end{e, splice.Client}
 		ends[e.Tuple.Reverse()] = end{e, splice.Server}
-		// One that cannot be sent, for want of a route, keeps no other back.
-		for _, p := range append(e.Resets(), e.Probes()...) {
+		// The questions go first: asked after its reset, an end would answer
+		// with a reset of its own, which conntrack takes for invalid and lets
+		// leave without NAT. One packet that cannot be sent, for want of a
+		// route, keeps no other back.
+		for _, p := range append(e.Probes(), e.Resets()...) {
 			err = errors.Join(err, raw.Send(packetOf(&p)))
 		}
 	}

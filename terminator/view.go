@@ -84,6 +84,9 @@ func (s *shard) addTo(st *Status) {
 		held := f.Held()
 		st.HeldBytes += held[0] + held[1]
 		st.Rules[f.verdict.Rule]++
+		// The shard's counter has what earlier custodies took.
+		st.TakenBytes.ToServer += f.inThisCustody(splice.Client)
+		st.TakenBytes.ToClient += f.inThisCustody(splice.Server)
 	})
 	c, k := &s.count, &s.custody
 	st.NewFlows += c.flows
@@ -118,6 +121,13 @@ func (s *shard) addTo(st *Status) {
 	st.HandoffICMP += c.handoff.icmp
 	st.Panics += c.panics
 	st.Gaps += c.gaps
+}
+
+// inThisCustody gives the payload bytes of from that accd has acknowledged since
+// custody began; 0 on the wire.
+func (f *flow) inThisCustody(from splice.Side) uint64 {
+	all, _ := f.Bytes(from)
+	return all - f.Record().Dir[from].Taken
 }
 
 func (t *Traffic) sum(o *Traffic) {

@@ -86,7 +86,12 @@ func (n *Network) tap(l *Link) func(*Packet) {
 	}
 }
 
+// attack happens on an open connection only: before that a forged packet that
+// fits needs no flaw to do harm.
 func (n *Network) attack(a Attack) {
+	if n.Hosts[0].state != hostOpen || n.Hosts[1].state != hostOpen {
+		return
+	}
 	if p := n.forge(a.Kind, a.From); p != nil {
 		if a.Behind {
 			n.Hosts[a.From.Other()].Arrive(p)

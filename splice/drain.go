@@ -101,7 +101,8 @@ func (f *Flow) inDrain(now mono.Time, from Side, s *tcpstack.Segment, m Meta) {
 		return
 	case r.Unsynced:
 		if near.Believable(now, s) {
-			far.Relayed(s.Ack, r.passEdge(from, s)) // I3
+			// I3; but an ACK of what accd never sent may be forged.
+			far.Relayed(wire.MinSeq(s.Ack, near.SndNxt()), r.passEdge(from, s))
 		}
 		f.insists(now, from, s)
 		r.resync(now, from, s, m)
@@ -125,7 +126,7 @@ func (f *Flow) inDrain(now mono.Time, from Side, s *tcpstack.Segment, m Meta) {
 			far.SetTimestamp(d.TSRecent)
 		}
 	}
-	if near.Err() == nil {
+	if near.Err() == nil && (!r.Unsynced || s.Ack.LessEq(near.SndNxt())) {
 		t := *s
 		t.Payload = s.Payload.Retain()
 		near.Receive(now, &t)

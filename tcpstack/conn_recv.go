@@ -27,11 +27,12 @@ func (c *Conn) Receive(now mono.Time, s *Segment) {
 	switch {
 	case ack <= c.nxt:
 		c.relay.heard(ack < c.una)
-	case c.relay.draining:
-		ack = c.nxt // what lies beyond went past us
 	default:
-		// custody.md: an ACK above SND.NXT changes nothing.
-		c.ahead(s.Ack)
+		// custody.md: an ACK above SND.NXT changes nothing. In drain bytes do
+		// go past us, but only the caller, who sees them, knows which: SendTo.
+		if !c.relay.draining {
+			c.ahead(s.Ack)
+		}
 		s.Drop()
 		return
 	}

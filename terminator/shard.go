@@ -220,6 +220,10 @@ func (s *shard) settle(f *flow) {
 		}
 	}
 	if state == splice.Gone {
+		// A new connection that has the tuple now keeps its steering.
+		if forget := s.t.cfg.Forget; forget != nil && f.Why() != splice.Replaced {
+			forget(f.client)
+		}
 		s.remove(f)
 		return
 	}

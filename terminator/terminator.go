@@ -40,6 +40,9 @@ type Config struct {
 	// Steer asks for a client's tuple to be steered to the taps again. It is
 	// called by shards and must not block; nil: nobody listens.
 	Steer func(client wire.Tuple)
+	// Forget says that the flow of a client's tuple is over and needs no
+	// steering; called as Steer is. nil: nobody listens.
+	Forget func(client wire.Tuple)
 	// Idle is how long a flow without packets is remembered: as long as its
 	// element in the steering set; 0: one hour.
 	Idle time.Duration

@@ -69,6 +69,7 @@ func startDaemon(ctx context.Context, file string, table *policy.Table, level za
 		Policy: table,
 		MTU:    mtus(table),
 		Steer:  d.steer,
+		Forget: d.forget,
 		Idle:   table.Steer.FlowTimeout,
 		Log:    log,
 	}
@@ -138,7 +139,16 @@ func (d *daemon) ledgerFile() string { return admin.Beside(d.first.Admin.Socket,
 
 // steer asks for a flow's packets to come to the taps again.
 func (d *daemon) steer(client wire.Tuple) {
-	d.steering.Steer(netip.AddrPortFrom(client.Src.Netip(), client.SrcPort), netip.AddrPortFrom(client.Dst.Netip(), client.DstPort))
+	d.steering.Steer(endpoints(client))
+}
+
+// forget ends the steering of a flow that is over.
+func (d *daemon) forget(client wire.Tuple) {
+	d.steering.Forget(endpoints(client))
+}
+
+func endpoints(t wire.Tuple) (src, dst netip.AddrPort) {
+	return netip.AddrPortFrom(t.Src.Netip(), t.SrcPort), netip.AddrPortFrom(t.Dst.Netip(), t.DstPort)
 }
 
 // serve runs until a signal ends it or something fails.

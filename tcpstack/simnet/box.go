@@ -70,6 +70,7 @@ type Box struct {
 	seg     tcpstack.Segment
 	pkt     tcpstack.Packet
 
+	busy    bool      // a fault is under way
 	gone    bool      // the process does not run
 	mourned bool      // its flow held bytes when it died
 	bypass  [2]bool   // packets from a side do not reach accd
@@ -104,7 +105,7 @@ func NewBox(s *Sim, key wire.Tuple, keys [2]uint64, cfg BoxConfig, pool *buf.Poo
 
 // start is a new process: no flows, the predecessor's ledger.
 func (b *Box) start() {
-	b.gone, b.mourned = false, false
+	b.gone, b.mourned, b.busy = false, false, false
 	ledgers, err := splice.NewLedgers(b.ledger, 1)
 	if err != nil {
 		b.sim.Failf("%v", err)
@@ -311,9 +312,10 @@ func (b *Box) TooBig(p *Packet, mtu int, back func()) {
 
 // Fault does one.
 func (b *Box) Fault(f Fault) {
-	if b.gone || b.hangs || b.bypass != [2]bool{} {
+	if b.busy {
 		return // one at a time
 	}
+	b.busy = f.Kind != Drain
 	now := b.sim.now
 	b.sim.Tracef("accd       fault %d for %v", f.Kind, f.For)
 	switch f.Kind {
@@ -336,11 +338,11 @@ func (b *Box) Fault(f Fault) {
 		if f.Kind == LapseOne {
 			b.bypass[f.Side.Other()] = false
 		}
-		b.sim.After(f.For, func() { b.lapsed, b.bypass = false, [2]bool{} })
+		b.sim.After(f.For, func() { b.lapsed, b.bypass, b.busy = false, [2]bool{}, false })
 	case Recreate:
 		b.bypass = [2]bool{true, true}
 		b.sim.After(f.For, func() {
-			b.bypass = [2]bool{}
+			b.bypass, b.busy = [2]bool{}, false
 			b.gap()
 		})
 	case Stop:
@@ -356,7 +358,7 @@ func (b *Box) Fault(f Fault) {
 // wake ends a hang. More than 500 ms between two turns is a gap in steering;
 // what the taps queued meanwhile is old, and comes behind it.
 func (b *Box) wake() {
-	b.hangs = false
+	b.hangs, b.busy = false, false
 	if b.sim.now.Sub(b.turned) > 500*time.Millisecond {
 		b.gap()
 	}

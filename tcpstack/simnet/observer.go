@@ -95,15 +95,18 @@ func (o *Observer) window(p *Packet) int {
 	return w
 }
 
-// passed notes a packet that left unmodified. What acknowledges bytes that
-// never came by the box says nothing to it: it could as well be forged.
+// passed notes a packet that left unmodified.
 func (o *Observer) passed(p *Packet) {
-	to := &o.side[p.From.Other()]
-	if p.Bad || p.Forged || !p.Flags.Has(wire.ACK) || p.Flags.Has(wire.RST) || to.came.Less(p.Ack) {
+	if p.Bad || p.Forged || !p.Flags.Has(wire.ACK) || p.Flags.Has(wire.RST) {
 		return
 	}
+	to := &o.side[p.From.Other()]
 	raise(&to.passed, &to.anyPassed, p.Ack)
-	raise(&to.right, &to.anyRight, p.Ack.Add(o.window(p)))
+	if p.Ack.LessEq(to.came) {
+		// The window of an ACK for bytes that never came by the box says
+		// nothing to it: it could as well be forged.
+		raise(&to.right, &to.anyRight, p.Ack.Add(o.window(p)))
+	}
 }
 
 // made checks a packet that accd made, on its way to side.

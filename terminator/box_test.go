@@ -77,6 +77,7 @@ func newBoxOn(t testing.TB, caps link.Caps, shards int, changes ...change) *box 
 	if err != nil {
 		t.Fatal(err)
 	}
+	term.owners.seed = 1 // the same places in every run
 	b.term = term
 	for _, s := range term.shards {
 		s.init(b.now)

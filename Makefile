@@ -44,7 +44,7 @@ fuzz: ## every fuzz target for a while: make fuzz FUZZTIME=10m
 	  done; done
 
 bench: deps-test build ## accd against the kernel's forwarding, and the benchmarks of the data path (root)
-	ACCD_BIN=$(CURDIR)/bin/accd $(GO) run ./e2e/bench
+	ACCD_BIN=$(CURDIR)/bin/accd $(GO) test ./e2e -run '^$$' -bench OneStream -benchtime 1x
 	$(GO) test -run '^$$' -bench . -benchmem ./tcpstack/... ./splice/... ./terminator/...
 
 clean: ## remove what was built

@@ -46,6 +46,7 @@ func TestKill(t *testing.T) {
 	time.Sleep(time.Second) // native, with streams whose held bytes are gone
 
 	dump(t, n.wan)
+	ctdump(t, n.box)
 	d.start()
 	restarted := marks(streams)
 	settled := await(2*time.Second, func() bool {

@@ -4,6 +4,7 @@ import (
 	"accd/netcfg/netlab"
 	"encoding/json"
 	"os/exec"
+"os"
 	"testing"
 	"time"
 
@@ -33,6 +34,15 @@ func TestDebugTimeout(t *testing.T) {
 	finishAll(streams, patience)
 }
 
+func ctdump(t *testing.T, ns *netlab.Namespace) {
+	os.WriteFile("/tmp/w/e2e_ct.txt", []byte(sh(t, ns, "conntrack -L -p tcp")), 0o644)
+	f, _ := os.Create("/tmp/w/e2e_cte.txt")
+	cmd := exec.Command("conntrack", "-E", "-p", "tcp", "-o", "timestamp")
+	cmd.Stdout = f
+	must(t, ns.Start(cmd))
+	time.Sleep(300*time.Millisecond)
+	t.Cleanup(func() { cmd.Process.Kill(); cmd.Wait() })
+}
 func dump(t *testing.T, ns *netlab.Namespace) {
 	cmd := exec.Command("tcpdump", "-ni", "eth0", "-U", "-w", "/tmp/w/e2e.pcap", "src net 10.1.0.0/24 or src net 2001:db8:1::/64")
 	must(t, ns.Start(cmd))

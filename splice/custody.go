@@ -65,7 +65,7 @@ func (f *Flow) inCustody(now mono.Time, from Side, s *tcpstack.Segment, m Meta) 
 		s.Drop()
 		return Taken
 	}
-	if why := oddity(s); why != None && near.Believable(now, s) {
+	if why := oddity(s); why != None && near.Believable(now, s) && s.Ack.LessEq(near.SndNxt()) {
 		f.Drain(now, why)
 		f.inDrain(now, from, s, m)
 		return Pass

@@ -16,7 +16,8 @@ type drain struct {
 	owed   [2]wire.Seq // by the side that sends: v, the highest byte acknowledged
 	gone   [2]bool     // the endpoint has reset the connection
 	asked  [2]bool     // something was sent to it since it was heard
-	beyond [2]int      // answers in a row that said it has everything
+	beyond [2]int      // answers in a row that said it has more
+	claim  [2]wire.Seq // the least of what they said
 	loose  []loose     // what waited in reassembly, to be sent on
 	sent   int         // of loose
 	piece  [1][]byte
@@ -100,18 +101,13 @@ func (f *Flow) inDrain(now mono.Time, from Side, s *tcpstack.Segment, m Meta) {
 		}
 		return
 	case r.Unsynced:
-		if near.Believable(now, s) {
-			// I3; but an ACK of what accd never sent may be forged.
-			far.Relayed(wire.MinSeq(s.Ack, near.SndNxt()), r.passEdge(from, s))
-		}
-		f.insists(now, from, s)
-		r.resync(now, from, s, m)
-		if !r.Unsynced {
-			f.resynced(now)
-		}
+		f.resync(now, from, s, m)
 	default:
-		// I3: what accd sends must not say less than what passes.
 		switch r.believe(now, from, s) {
+		case ahead:
+			r.unsync()
+			f.resync(now, from, s, m)
+			return
 		case aged:
 			far.Relayed(s.Ack, r.passEdge(from, s))
 			fallthrough
@@ -121,6 +117,7 @@ func (f *Flow) inDrain(now mono.Time, from Side, s *tcpstack.Segment, m Meta) {
 		}
 		r.heed(now, from, s, m)
 		r.extend(from, s)
+		// I3: what accd sends must not say less than what passes.
 		far.Relayed(s.Ack, r.Dir[from.Other()].Edge)
 		if d := &r.Dir[from]; d.is(hasTS) {
 			far.SetTimestamp(d.TSRecent)
@@ -143,24 +140,44 @@ func (f *Flow) delivered(now mono.Time, side Side) {
 	}
 }
 
-// insisted is how often an endpoint must say that it has everything.
+// resync follows a packet of a flow whose numbers are not known.
+func (f *Flow) resync(now mono.Time, from Side, s *tcpstack.Segment, m Meta) {
+	near, far := &f.c.conn[from], &f.c.conn[from.Other()]
+	credible := near.Believable(now, s)
+	if f.rec.resync(now, from, s, m) {
+		far.Relayed(s.Ack, f.rec.passEdge(from, s))
+	} else if credible {
+		// I3; but an ACK of what accd never sent may be forged.
+		far.Relayed(wire.MinSeq(s.Ack, near.SndNxt()), f.rec.passEdge(from, s))
+	}
+	if !f.rec.Unsynced {
+		f.resynced(now)
+		return
+	}
+	f.insists(now, from, s)
+}
+
+// insisted is how often an endpoint must say that it has what was not sent to it.
 const insisted = 3
 
 // insists takes the word of an endpoint that answers what is held, after a gap,
-// with a number beyond all of it, three times in a row and without saying
-// anything else in between: it got the bytes before the gap. The connection may
-// be over since, so that no fresh data will ever show it. Forged numbers do not
-// get through, because the endpoint itself answers too.
+// with a number beyond what was sent to it, three times in a row and without
+// saying anything else in between: it got the bytes before the gap, or past it.
+// The connection may be over since, so that no fresh data will ever show it.
+// Forged numbers do not get through, because the endpoint itself answers too.
 func (f *Flow) insists(now mono.Time, from Side, s *tcpstack.Segment) {
 	d, conn := &f.c.drain, &f.c.conn[from]
-	owed := d.owed[from.Other()]
 	switch {
-	case !s.Flags.Has(wire.ACK) || !conn.SndUna().Less(owed):
-	case s.Ack.Less(owed):
+	case !s.Flags.Has(wire.ACK) || f.drained(from):
+	case s.Ack.LessEq(conn.SndNxt()):
 		d.beyond[from] = 0
 	case d.asked[from]:
+		if d.beyond[from] == 0 || s.Ack.Less(d.claim[from]) {
+			d.claim[from] = s.Ack
+		}
 		if d.beyond[from]++; d.beyond[from] >= insisted {
-			conn.SendTo(now, owed)
+			d.beyond[from] = 0
+			conn.SendTo(now, wire.MinSeq(d.claim[from], d.owed[from.Other()]))
 		}
 	}
 	d.asked[from] = false

@@ -89,6 +89,10 @@ func (f *Flow) sendReset(now mono.Time) {
 	e.until = now.Add(3 * c.conn[e.side].RTO())
 	for i := range c.conn {
 		if e.both || Side(i) == e.side {
+			// In drain the endpoint has got native bytes too.
+			if o := &f.rec.Dir[1-i]; !f.rec.Unsynced && c.conn[i].SndNxt().Less(o.Acked) {
+				c.conn[i].SendTo(now, o.Acked)
+			}
 			c.conn[i].Abort()
 			f.env.Count.Resets++
 		}

@@ -112,6 +112,10 @@ func (f *Flow) onWire(now mono.Time, from Side, s *tcpstack.Segment, m Meta) Dis
 	case refused:
 		f.count(Unbelieved)
 		return Pass
+	case ahead:
+		r.unsync()
+		r.resync(now, from, s, m)
+		return Pass
 	}
 	// First apply the segment's ACK, then decide (docs/custody.md, Enter custody).
 	told := relayed{o.Acked, o.Edge}

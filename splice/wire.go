@@ -20,6 +20,9 @@ const (
 	pawsIdle = 24 * 24 * time.Hour
 	// maxWindow is the largest window there is (RFC 7323, 2.3).
 	maxWindow = 65535 << wire.MaxWScale
+	// maxDrift is how far an endpoint may be beyond the record for that to
+	// tell of a gap in steering, rather than of a forger.
+	maxDrift = 256 << 20
 )
 
 // credit says how far the opposite endpoint would believe a segment.
@@ -28,6 +31,7 @@ type credit uint8
 const (
 	refused  credit = iota // its numbers cannot be
 	aged                   // its timestamp is older than one that came before
+	ahead                  // its numbers are beyond the record: packets went another way
 	believed               // all of it
 )
 
@@ -39,14 +43,15 @@ func (r *Record) believe(now mono.Time, from Side, s *tcpstack.Segment) credit {
 	if !s.Flags.Has(wire.ACK) {
 		return refused // RFC 9293, 3.10.7.4: fifth
 	}
-	if s.Seq.Sub(d.Acked) < -slack || !s.Seq.LessEq(d.Edge) {
+	seq, ack := s.Seq.Sub(d.Acked), s.Ack.Sub(o.Acked)
+	maxSeq, maxAck := d.Edge.Sub(d.Acked), o.Next.Sub(o.Acked)
+	switch {
+	case seq < -slack, seq > maxSeq+maxDrift, ack < -int(d.MaxWnd), ack > maxAck+maxDrift:
 		return refused
-	}
-	if s.Ack.Sub(o.Acked) < -int(d.MaxWnd) || !s.Ack.LessEq(o.Next) {
-		return refused
-	}
-	if r.aged(now, d, s) {
+	case r.aged(now, d, s):
 		return aged
+	case seq > maxSeq, ack > maxAck:
+		return ahead
 	}
 	return believed
 }
@@ -125,10 +130,12 @@ func (r *Record) unsync() {
 // seen to send. Until then Acked is where the first segment since began. What
 // does not fit begins anew, so forged numbers stand only until the next real
 // segment, and custody on them would hold nothing but forged bytes.
-func (r *Record) resync(now mono.Time, from Side, s *tcpstack.Segment, m Meta) {
+//
+// It reports whether the ACK fits what the opposite endpoint was seen to send.
+func (r *Record) resync(now mono.Time, from Side, s *tcpstack.Segment, m Meta) (fits bool) {
 	d, o := &r.Dir[from], &r.Dir[from.Other()]
 	if !s.Flags.Has(wire.ACK) || s.Flags.Any(wire.SYN|wire.RST) || r.aged(now, d, s) {
-		return
+		return false
 	}
 	if off := s.Seq.Sub(d.Acked); !d.is(seen) || off < -slack || off > maxWindow {
 		d.Acked, d.Next = s.Seq, s.Seq
@@ -141,7 +148,7 @@ func (r *Record) resync(now mono.Time, from Side, s *tcpstack.Segment, m Meta) {
 	}
 	r.extend(from, s)
 	if !o.is(seen) || !s.Ack.In(o.Acked, o.Next.Add(1)) {
-		return
+		return false
 	}
 	r.fresh = r.fresh || o.Acked.Less(s.Ack)
 	wnd := int(s.Window) << d.Scale
@@ -149,7 +156,7 @@ func (r *Record) resync(now mono.Time, from Side, s *tcpstack.Segment, m Meta) {
 	o.Acked, o.Own = s.Ack, s.Ack.Add(wnd)
 	o.flags |= answered
 	if !r.fresh || !d.is(answered) {
-		return
+		return true
 	}
 	r.Unsynced = false
 	for i := range r.Dir {
@@ -163,4 +170,5 @@ func (r *Record) resync(now mono.Time, from Side, s *tcpstack.Segment, m Meta) {
 			d.flags |= hasTS
 		}
 	}
+	return true
 }

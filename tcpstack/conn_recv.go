@@ -11,6 +11,9 @@ import (
 	"accd/tcpstack/wire"
 )
 
+// maxWindow is the largest window there is (RFC 7323, 2.3).
+const maxWindow = 65535 << wire.MaxWScale
+
 // pawsIdle is how long TS.Recent stays valid (RFC 7323, 5.5).
 const pawsIdle = 24 * 24 * time.Hour
 
@@ -113,11 +116,13 @@ func (c *Conn) inWindow(s *Segment) bool {
 	return !s.End().Less(c.rcvSeq(c.acked)) && s.Seq.LessEq(c.rcvSeq(max(c.rcvEdge, c.rcvNext())))
 }
 
-// ackAcceptable is RFC 5961, 5.2: SND.UNA − MAX.SND.WND ≤ SEG.ACK ≤ SND.NXT.
+// ackAcceptable is RFC 5961, 5.2: SND.UNA − MAX.SND.WND ≤ SEG.ACK ≤ SND.NXT. In
+// custody the peer may have got more than we sent, and windows we did not see:
+// see Ahead.
 func (c *Conn) ackAcceptable(s *Segment) bool {
 	d := s.Ack.Sub(c.seq(c.una))
 	if d > int(c.nxt-c.una) {
-		return c.cfg.Relay && d <= int(c.edge-c.una)+1
+		return c.cfg.Relay && d <= maxWindow
 	}
 	return d >= -c.maxWnd
 }

@@ -22,15 +22,16 @@ type relayState struct {
 }
 
 // ahead notes an acknowledgment number beyond SND.NXT. The first one changes
-// nothing and asks; one as large after the question is believed.
+// nothing and asks; one as large after the question is believed. A smaller one
+// takes the place of the claim, which may have been forged, and asks anew.
 func (c *Conn) ahead(n wire.Seq) {
 	r := &c.relay
 	switch {
-	case !r.claimed:
+	case !r.claimed, r.asked && n.Less(r.claim):
 		r.claimed, r.claim, r.asked, r.probe = true, n, false, true
-	case r.asked && r.claim.LessEq(n):
+	case r.asked:
 		r.proven = true
-	case !r.asked:
+	default:
 		r.claim = wire.MaxSeq(r.claim, n)
 	}
 }

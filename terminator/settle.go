@@ -16,14 +16,21 @@ const settleTime = 400 * time.Millisecond
 // Settle resets, at both ends, the connections that a dead process held bytes
 // of. An endpoint accepts a reset only at the exact number it expects next
 // (RFC 5961, 3.2). Resets go to the numbers it may expect; and it is asked, and
-// whatever it sends meanwhile says that number. It works in the network
-// namespace of the calling thread.
-func Settle(entries []splice.Entry) (err error) {
-	raw, err := link.OpenRaw(0)
-	if err != nil {
-		return err
+// whatever it sends meanwhile says that number. Packets for clients carry a
+// mark, by which they are kept out of conntrack; it knows the connection by its
+// addresses towards the server. It works in the network namespace of the calling
+// thread.
+func Settle(entries []splice.Entry, clientMark uint32) (err error) {
+	var raw [2]*link.Raw // by the splice.Side they send to
+	for side, mark := range map[splice.Side]uint32{splice.Client: clientMark, splice.Server: 0} {
+		r, failed := link.OpenRaw(mark)
+		if failed != nil {
+			return errors.Join(err, failed)
+		}
+		defer func() { err = errors.Join(err, r.Close()) }()
+		raw[side] = r
 	}
-	defer func() { err = errors.Join(err, raw.Close()) }()
+	send := func(p *splice.ResetPacket) error { return raw[p.To].Send(packetOf(p)) }
 	sniffer, err := link.OpenSniffer(settleTime)
 	if err != nil {
 		return err
@@ -40,11 +47,10 @@ func Settle(entries []splice.Entry) (err error) {
 		ends[e.Tuple] = end{e, splice.Client}
 		ends[e.Tuple.Reverse()] = end{e, splice.Server}
 		// The questions go first: asked after its reset, an end would answer
-		// with a reset of its own, which conntrack takes for invalid and lets
-		// leave without NAT. One packet that cannot be sent, for want of a
-		// route, keeps no other back.
+		// with a reset of its own. One packet that cannot be sent, for want
+		// of a route, keeps no other back.
 		for _, p := range append(e.Probes(), e.Resets()...) {
-			err = errors.Join(err, raw.Send(packetOf(&p)))
+			err = errors.Join(err, send(&p))
 		}
 	}
 	buf := make([]byte, link.MaxFrame)
@@ -59,7 +65,7 @@ func Settle(entries []splice.Entry) (err error) {
 		}
 		if x, known := ends[v.Tuple()]; known {
 			p := x.entry.Answer(x.side, v.Ack())
-			err = errors.Join(err, raw.Send(packetOf(&p)))
+			err = errors.Join(err, send(&p))
 		}
 	}
 }

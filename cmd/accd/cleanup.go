@@ -45,7 +45,8 @@ func cleanup(t *policy.Table, log *zap.Logger) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, claim.Release()) }()
-	return errors.Join(settleLedger(admin.Beside(t.Admin.Socket, "ledger"), log), netcfg.Cleanup(names(&t.Steer, &t.Admin)))
+	n := names(&t.Steer, &t.Admin)
+	return errors.Join(settleLedger(admin.Beside(t.Admin.Socket, "ledger"), n, log), netcfg.Cleanup(n))
 }
 
 // loadOrDefault gives the settings of a configuration file, and those of an

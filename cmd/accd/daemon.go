@@ -56,7 +56,7 @@ func startDaemon(ctx context.Context, file string, table *policy.Table, level za
 		return nil, err
 	}
 	// First of all, for those whom a crash left hanging.
-	if err := settleLedger(d.ledgerFile(), log); err != nil {
+	if err := settleLedger(d.ledgerFile(), names(&table.Steer, &table.Admin), log); err != nil {
 		return nil, err
 	}
 	if d.steering, err = netcfg.Up(ctx, plan(table, table), log); err != nil {
@@ -124,7 +124,7 @@ func (d *daemon) close() error {
 	d.beating.Wait()
 	if d.Terminator != nil {
 		// After an orderly stop the ledger lists nobody.
-		err = errors.Join(err, <-d.ended, settleLedger(d.ledgerFile(), d.log))
+		err = errors.Join(err, <-d.ended, settleLedger(d.ledgerFile(), names(&d.first.Steer, &d.first.Admin), d.log))
 	}
 	if d.server != nil {
 		err = errors.Join(err, d.server.Close())

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 
+	"accd/netcfg"
 	"accd/splice"
 	"accd/terminator"
 
@@ -37,7 +38,7 @@ func mapLedger(path string) ([]byte, error) {
 
 // settleLedger ends, at both ends, the connections whose bytes a dead process
 // held, and removes its ledger. Who calls it holds the claim.
-func settleLedger(path string, log *zap.Logger) error {
+func settleLedger(path string, names netcfg.Names, log *zap.Logger) error {
 	mem, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
@@ -60,7 +61,11 @@ func settleLedger(path string, log *zap.Logger) error {
 			zap.Int("in_custody", len(entries)), zap.Int("reset", len(stuck)))
 	}
 	if len(stuck) > 0 {
-		if err := terminator.Settle(stuck); err != nil {
+		mark, undo, err := netcfg.Untrack(names)
+		if err != nil {
+			return fmt.Errorf("ledger %s: %w", path, err)
+		}
+		if err := errors.Join(terminator.Settle(stuck, mark), undo()); err != nil {
 			return fmt.Errorf("ledger %s: %w", path, err)
 		}
 	}

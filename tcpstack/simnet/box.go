@@ -70,14 +70,15 @@ type Box struct {
 	seg     tcpstack.Segment
 	pkt     tcpstack.Packet
 
-	busy    bool      // a fault is under way
-	gone    bool      // the process does not run
-	mourned bool      // its flow held bytes when it died
-	bypass  [2]bool   // packets from a side do not reach accd
-	lapsed  bool      // the bypass ends when the flow asks for steering
-	hangs   bool      // the process stands still
-	turned  mono.Time // when it last ran
-	backlog []*Packet // what the taps queue for it meanwhile
+	busy     bool      // a fault is under way
+	stopping bool      // it takes no new flows
+	gone     bool      // the process does not run
+	mourned  bool      // its flow held bytes when it died
+	bypass   [2]bool   // packets from a side do not reach accd
+	lapsed   bool      // the bypass ends when the flow asks for steering
+	hangs    bool      // the process stands still
+	turned   mono.Time // when it last ran
+	backlog  []*Packet // what the taps queue for it meanwhile
 }
 
 // BoxCount says how much of a connection accd carried.
@@ -205,8 +206,8 @@ func (b *Box) follow(now mono.Time, p *Packet) bool {
 	if b.flow != nil && b.flow.State() == splice.Gone {
 		b.flow = nil
 	}
-	if b.flow != nil {
-		return true
+	if b.flow != nil || b.stopping {
+		return b.flow != nil
 	}
 	var rec splice.Record
 	if b.opening.Receive(now, p.From, b.key, &b.seg, meta, &rec) {
@@ -346,6 +347,7 @@ func (b *Box) Fault(f Fault) {
 			b.gap()
 		})
 	case Stop:
+		b.stopping = true
 		if b.flow != nil {
 			b.flow.Drain(now, splice.Stop)
 			b.note()
@@ -378,6 +380,9 @@ func (b *Box) gap() {
 	}
 }
 
+// lastWords is how long a process that stops answers challenge ACKs.
+const lastWords = time.Second
+
 // stop is the deadline of a stop: what is still held is reset, and the process
 // ends.
 func (b *Box) stop() {
@@ -389,7 +394,7 @@ func (b *Box) stop() {
 		b.note()
 		b.turn()
 	}
-	b.crash()
+	b.sim.After(lastWords, b.crash)
 }
 
 // crash is the end of the process: memory is gone, the ledger stays.

@@ -137,11 +137,7 @@ func (d *daemon) stop() {
 	t := d.n.t
 	t.Helper()
 	d.ended = true
-	if s, err := d.ask(); err != nil {
-		t.Error(err)
-	} else if s.Terminator.HandoffTCP != 0 || s.Terminator.Panics != 0 {
-		t.Errorf("%d TCP segments came to the wrong shard, %d shards panicked, want neither", s.Terminator.HandoffTCP, s.Terminator.Panics)
-	}
+	d.wantSound()
 	d.signal(syscall.SIGTERM)
 	select {
 	case <-d.done:
@@ -152,6 +148,18 @@ func (d *daemon) stop() {
 		<-d.done
 	}
 	d.wantNoTrace()
+}
+
+// wantSound wants both legs of all connections so far on one shard, and no bug.
+func (d *daemon) wantSound() {
+	d.n.t.Helper()
+	s, err := d.ask()
+	switch {
+	case err != nil:
+		d.n.t.Error(err)
+	case s.Terminator.HandoffTCP != 0 || s.Terminator.Panics != 0:
+		d.n.t.Errorf("%d TCP segments came to the wrong shard, %d shards panicked, want neither", s.Terminator.HandoffTCP, s.Terminator.Panics)
+	}
 }
 
 // said gives what the program has written.

@@ -78,9 +78,6 @@ func newNetwork(t testing.TB, s shape) *network {
 		// What one connection teaches the kernel about a path is no
 		// business of the next.
 		must(t, (*h.ns).Sysctl("net.ipv4.tcp_no_metrics_save", "1"))
-		for _, key := range []string{"tcp_rmem", "tcp_wmem"} {
-			must(t, (*h.ns).Sysctl("net.ipv4."+key, "4096 131072 33554432"))
-		}
 	}
 	must(t, l.Connect(
 		netlab.End{NS: n.client, Dev: "eth0", Addrs: prefixes("10.1.0.2/24", "2001:db8:1::2/64")},

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net"
 	"strings"
-	"syscall"
 	"testing"
 	"unsafe"
 
@@ -94,7 +93,7 @@ func setMD5(fd int, peer []byte, key string) error {
 		return fmt.Errorf("TCP_MD5SIG: this kernel has none (CONFIG_TCP_MD5SIG): %w", errno)
 	}
 	if errno != 0 {
-		return fmt.Errorf("TCP_MD5SIG: %w", syscall.Errno(errno))
+		return fmt.Errorf("TCP_MD5SIG: %w", errno)
 	}
 	return nil
 }

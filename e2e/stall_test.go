@@ -15,17 +15,11 @@ func TestHang(t *testing.T) {
 	t.Parallel()
 	const idle, busy = 20, 8
 	n := newNetwork(t, shape{emulated: true})
-	n.impair(lab.Path{Rate: 100e6, Delay: 10 * time.Millisecond})
+	n.impair(lab.Path{Rate: 100e6, Delay: 10 * time.Millisecond, Queue: 1 << 20})
 	d := n.startAccd(config{})
 	echo := n.echo(families[1])
 	pairs := n.startPairs(idle)
-	streams := make([]*stream, busy)
-	for i := range streams {
-		streams[i] = n.startStream(families[i%2], i/2%2 == 0)
-	}
-	if stuck := progressed(streams, make([]int64, busy), patience); stuck > 0 {
-		t.Fatalf("%d of %d streams do not start", stuck, busy)
-	}
+	streams := n.startStreams(busy)
 	time.Sleep(500 * time.Millisecond)
 
 	const hang = 5 * time.Second
@@ -66,10 +60,7 @@ func TestOutlivesTimeout(t *testing.T) {
 	n.impair(lab.Path{Rate: 20e6, Delay: 5 * time.Millisecond})
 	d := n.startAccd(config{steering: fmt.Sprintf("flow_timeout: %v", timeout)})
 	idle := n.startPairs(2)
-	var streams []*stream
-	for _, f := range families {
-		streams = append(streams, n.startStream(f, false), n.startStream(f, true))
-	}
+	streams := n.startStreams(4)
 	begin := d.status().Terminator
 	time.Sleep(2*timeout + timeout/2)
 	end := d.status().Terminator
@@ -101,13 +92,7 @@ func TestOutlivesSet(t *testing.T) {
 	n.impair(lab.Path{Rate: 50e6, Delay: 5 * time.Millisecond})
 	// fail: block is what makes a table that others than accd may change.
 	d := n.startAccd(config{steering: "fail: block"})
-	var streams []*stream
-	for _, f := range families {
-		streams = append(streams, n.startStream(f, false), n.startStream(f, true))
-	}
-	if stuck := progressed(streams, make([]int64, len(streams)), patience); stuck > 0 {
-		t.Fatalf("%d of %d streams do not start", stuck, len(streams))
-	}
+	streams := n.startStreams(4)
 	time.Sleep(500 * time.Millisecond)
 	for range 3 {
 		for _, set := range []string{"flows4", "flows6", "opening4", "opening6"} {

@@ -32,6 +32,30 @@ func (n *network) startStream(f family, upwards bool) *stream {
 	return newStream(client, server, upwards)
 }
 
+// startStreams opens connections of both families, half of them upwards, and
+// waits until all have begun.
+func (n *network) startStreams(count int) []*stream {
+	n.t.Helper()
+	all := make([]*stream, count)
+	opens := make([]func() error, count)
+	for i := range all {
+		opens[i] = func() error {
+			client, server, err := n.tryConnect(families[i%2])
+			if err != nil {
+				return err
+			}
+			n.t.Cleanup(func() { client.Close(); server.Close() })
+			all[i] = newStream(client, server, i/2%2 == 0)
+			return nil
+		}
+	}
+	must(n.t, together(opens...))
+	if stuck := progressed(all, make([]int64, count), patience); stuck > 0 {
+		n.t.Fatalf("%d of %d streams do not start", stuck, count)
+	}
+	return all
+}
+
 func newStream(client, server *net.TCPConn, upwards bool) *stream {
 	if upwards {
 		client, server = server, client
@@ -189,11 +213,19 @@ func (p *pair) talk() error {
 func (n *network) startPairs(count int) []*pair {
 	n.t.Helper()
 	all := make([]*pair, count)
+	opens := make([]func() error, count)
 	for i := range all {
-		c, s := n.connect(families[i%len(families)])
-		all[i] = &pair{client: c, server: s}
-		must(n.t, all[i].talk())
+		opens[i] = func() error {
+			c, s, err := n.tryConnect(families[i%len(families)])
+			if err != nil {
+				return err
+			}
+			n.t.Cleanup(func() { c.Close(); s.Close() })
+			all[i] = &pair{client: c, server: s}
+			return all[i].talk()
+		}
 	}
+	must(n.t, together(opens...))
 	return all
 }
 

@@ -113,14 +113,13 @@ func (lt *linkTest) take(f *Frame) {
 		lt.got = append(lt.got, got{at: f.due, data: whole})
 		return
 	}
-	valid := false
 	if f.Virtio.Flags&wire.VirtioNeedsCsum != 0 {
 		if int(f.Virtio.CsumStart) != v.L4 || f.Virtio.CsumOffset != 16 {
 			lt.t.Fatalf("bad partial checksum: %+v", f.Virtio)
 		}
 		wire.FinishChecksum(whole[:v.Data], v.L4, [][]byte{v.Payload()})
 	}
-	valid = v.ChecksumOK()
+	valid := v.ChecksumOK()
 	if !v.Is6 && wire.Fold(wire.Sum(whole[v.L3:v.L4], 0)) != 0xffff {
 		lt.t.Fatal("bad IPv4 header checksum")
 	}

@@ -203,6 +203,16 @@ func related() part {
 	}}
 }
 
+// invalid matches packets that conntrack takes for part of no connection, and
+// NAT therefore leaves as they are.
+func invalid() part {
+	return part{text: "ct state invalid", exprs: []expr.Any{
+		&expr.Ct{Key: expr.CtKeySTATE, Register: reg1},
+		&expr.Bitwise{SourceRegister: reg1, DestRegister: reg1, Len: 4, Mask: native32(expr.CtStateBitINVALID), Xor: make([]byte, 4)},
+		&expr.Cmp{Op: expr.CmpOpNeq, Register: reg1, Data: make([]byte, 4)},
+	}}
+}
+
 // reply matches packets against the direction of the connection's SYN.
 func reply() part {
 	return part{text: "ct direction reply", exprs: []expr.Any{

@@ -1,30 +1,36 @@
 package netcfg
 
 import (
-	"fmt"
+	"errors"
 
 	"github.com/google/nftables"
 )
 
-// Untrack keeps packets that a program on this host sends with a mark out of
-// conntrack, until undo is called or this process ends. The resets of a dead
-// process's connections need it towards the client: conntrack knows the
-// connection by its addresses towards the server, would take them for a
-// connection of its own and change their source port. It works in the namespace
-// of the calling thread.
+// Untrack readies the host for resets of a dead process's connections, until
+// undo is called or this process ends. Conntrack knows such a connection by its
+// addresses towards the server. So packets for its client get a mark, which keeps
+// them out of conntrack: it would take them for a connection of its own and
+// change their source port. And a reset for the server that conntrack does not
+// believe is dropped: it would leave without NAT. It works in the namespace of
+// the calling thread.
 func Untrack(names Names) (mark uint32, undo func() error, err error) {
 	names = names.withDefaults()
 	mark = names.fragmentMark() // which no ip rule asks for
-	r := &ruleset{table: names.Table + "_untrack", owner: true, chains: []chain{{
-		name: "own", kind: nftables.ChainTypeFilter, hook: nftables.ChainHookOutput, priority: beforeTrack,
-		rules: []rule{{names.hasMark(mark), notrack(), accept()}},
-	}}}
+	r := &ruleset{table: names.Table + "_untrack", owner: true, chains: []chain{
+		{
+			name: "untracked", kind: nftables.ChainTypeFilter, hook: nftables.ChainHookOutput, priority: beforeTrack,
+			rules: []rule{{names.hasMark(mark), notrack(), accept()}},
+		}, {
+			name: "tracked", kind: nftables.ChainTypeFilter, hook: nftables.ChainHookOutput, priority: afterNAT,
+			rules: []rule{{tcp(), invalid(), drop()}},
+		},
+	}}
 	t, err := openTable(r.table, r.owner)
 	if err != nil {
 		return 0, nil, err
 	}
 	if err := t.install(r); err != nil {
-		return 0, nil, fmt.Errorf("%w (closing: %v)", err, t.conn.CloseLasting())
+		return 0, nil, errors.Join(err, t.conn.CloseLasting())
 	}
 	return mark, t.close, nil
 }

@@ -57,6 +57,12 @@ func (f *Flow) inCustody(now mono.Time, from Side, s *tcpstack.Segment, m Meta) 
 	near, far := &c.conn[from], &c.conn[other]
 	if !s.Flags.Has(wire.SYN) && (s.Seq.Sub(far.SndUna()) < -slack ||
 		wire.MaxSeq(near.RcvEdge(), far.SndEdge()).Less(s.Seq)) {
+		if f.beyond(from, s) {
+			f.Drain(now, Gap)
+			f.unsync()
+			f.inDrain(now, from, s, m)
+			return Pass
+		}
 		f.count(Unbelieved)
 		return Pass
 	}
@@ -78,6 +84,16 @@ func (f *Flow) inCustody(now mono.Time, from Side, s *tcpstack.Segment, m Meta) 
 		f.care(now)
 	}
 	return Taken
+}
+
+// beyond reports that a segment outside the custody is one that its sender could
+// have sent after packets of the flow went another way.
+func (f *Flow) beyond(from Side, s *tcpstack.Segment) bool {
+	near := &f.c.conn[from]
+	seq, ack := s.Seq.Sub(near.RcvEdge()), s.Ack.Sub(near.SndUna())
+	ts, ok := near.TSRecent()
+	return s.Flags.Has(wire.ACK) && !s.Flags.Has(wire.RST) && seq > 0 && seq <= maxDrift && ack >= 0 && ack <= maxDrift &&
+		(!ok || s.Options.Has(wire.HasTS) && int32(s.Options.TSVal-ts) >= 0)
 }
 
 // oddity says why a segment sends custody into drain: docs/custody.md, URG,
@@ -106,6 +122,9 @@ func (f *Flow) pair(now mono.Time, from Side) {
 	if n, ok := near.Ahead(); ok && n.LessEq(far.RcvEdge()) {
 		near.SendTo(now, n)
 		far.Skipped(now)
+		if ts, ok := far.TSRecent(); ok {
+			near.SetTimestamp(ts)
+		}
 	}
 	if near.FINAcked() {
 		far.AckFIN() // docs/custody.md, FIN is never taken

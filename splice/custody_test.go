@@ -264,6 +264,14 @@ func TestReceiverAhead(t *testing.T) {
 		t.Fatalf("held %v", got)
 	}
 	r.wantSilence()
+	for range 2 {
+		r.advance(20 * time.Millisecond)
+		r.out = nil
+		r.take(Server, r.seg(Server, 0, 0, 2000))
+		r.want(Server, -1, 0, 0)
+	}
+	r.advance(20 * time.Millisecond)
+	r.out = nil
 	r.take(Server, r.seg(Server, 0, 0, 2000))
 	r.want(Client, 0, 0, 3000)
 	r.want(Server, 2000, 1000, 0)
@@ -352,6 +360,21 @@ func TestKeepaliveInCustody(t *testing.T) {
 	r.enter(Client, 1000)
 	r.take(Client, r.seg(Client, 999, 0, 0))
 	r.want(Client, 0, 0, 1000)
+}
+
+// TestKeepaliveTimestamp: the TSval of a probe counts, for the far end may have
+// seen a later one than accd knows, and its sender says nothing else.
+func TestKeepaliveTimestamp(t *testing.T) {
+	r := establish(t)
+	r.enter(Client, 1000)
+	r.stamp[Client] += 100
+	r.take(Client, r.seg(Client, 999, 0, 0))
+	r.out = nil
+	r.advance(300 * time.Millisecond)
+	if p := r.wantNext(Server, 0, 1000, 0); p.ts != r.stamp[Client] {
+		t.Errorf("TSval %d, want %d", p.ts, r.stamp[Client])
+	}
+	r.out = nil
 }
 
 // TestSYNACKInCustody: a SYN-ACK seen later is answered with an ACK, and a SYN

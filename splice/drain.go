@@ -18,9 +18,9 @@ type drain struct {
 	asked  [2]bool     // something was sent to it since it was heard
 	beyond [2]int      // answers in a row that said it has more
 	claim  [2]wire.Seq // the least of what they said
+	before [2]wire.Seq // by the side that sends: how far it was seen before the record was unsynced
 	loose  []loose     // what waited in reassembly, to be sent on
 	sent   int         // of loose
-	piece  [1][]byte
 }
 
 // loose is a piece that waited behind a hole.
@@ -72,7 +72,7 @@ func (f *Flow) Drain(now mono.Time, why Reason) {
 	c.conn[Server].Drain()
 	f.state = Draining
 	if why == Silent {
-		f.rec.unsync() // its packets perhaps go another way
+		f.unsync() // its packets perhaps go another way
 	}
 }
 
@@ -81,8 +81,16 @@ func (f *Flow) Drain(now mono.Time, why Reason) {
 func (f *Flow) Gap(now mono.Time) {
 	f.Drain(now, Gap)
 	if f.state == OnWire || f.state == Draining {
-		f.rec.unsync()
+		f.unsync()
 	}
+}
+
+// unsync notes that packets of the flow went another way.
+func (f *Flow) unsync() {
+	if f.state == Draining && !f.rec.Unsynced {
+		f.c.drain.before = [2]wire.Seq{f.rec.Dir[Client].Next, f.rec.Dir[Server].Next}
+	}
+	f.rec.unsync()
 }
 
 // inDrain is Receive in drain: every packet passes and is read.
@@ -105,7 +113,7 @@ func (f *Flow) inDrain(now mono.Time, from Side, s *tcpstack.Segment, m Meta) {
 	default:
 		switch r.believe(now, from, s) {
 		case ahead:
-			r.unsync()
+			f.unsync()
 			f.resync(now, from, s, m)
 			return
 		case aged:
@@ -136,7 +144,7 @@ func (f *Flow) inDrain(now mono.Time, from Side, s *tcpstack.Segment, m Meta) {
 func (f *Flow) delivered(now mono.Time, side Side) {
 	c, o := f.c, &f.rec.Dir[side.Other()]
 	if conn := &c.conn[side]; !f.rec.Unsynced && conn.SndUna().Less(o.Acked) && conn.SndUna().Less(c.drain.owed[side.Other()]) {
-		conn.SendTo(now, wire.MinSeq(o.Acked, conn.SndNxt()))
+		conn.SendTo(now, wire.MinSeq(o.Acked, wire.MaxSeq(conn.SndNxt(), c.drain.owed[side.Other()])))
 	}
 }
 
@@ -146,9 +154,17 @@ func (f *Flow) resync(now mono.Time, from Side, s *tcpstack.Segment, m Meta) {
 	credible := near.Believable(now, s)
 	if f.rec.resync(now, from, s, m) {
 		far.Relayed(s.Ack, f.rec.passEdge(from, s))
+		if owed := f.c.drain.owed[from.Other()]; !f.drained(from) {
+			near.SendTo(now, wire.MinSeq(s.Ack, owed))
+		}
 	} else if credible {
-		// I3; but an ACK of what accd never sent may be forged.
-		far.Relayed(wire.MinSeq(s.Ack, near.SndNxt()), f.rec.passEdge(from, s))
+		// I3; but an ACK of what was never seen may be forged, and then it
+		// does not even stand for what was.
+		ack := s.Ack
+		if known := wire.MaxSeq(near.SndNxt(), f.c.drain.before[from.Other()]); known.Less(ack) {
+			ack = far.RcvAcked()
+		}
+		far.Relayed(ack, f.rec.passEdge(from, s))
 	}
 	if !f.rec.Unsynced {
 		f.resynced(now)
@@ -238,6 +254,7 @@ func (f *Flow) sendLoose(p *tcpstack.Packet) bool {
 			Payload: append(p.Payload[:0], l.ref.Bytes()[:n]), Len: n,
 		}
 		p.Window = uint16(min((conn.RcvEdge().Sub(p.Ack)+1<<far.Scale-1)>>far.Scale, 65535))
+		conn.Relayed(p.Ack, p.Ack.Add(int(p.Window)<<far.Scale)) // I3: it was rounded up
 		if f.rec.Timestamps {
 			p.Options.Set = wire.HasTS
 			p.Options.TSVal, p.Options.TSEcr = far.TSRecent, me.TSRecent

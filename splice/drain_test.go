@@ -179,6 +179,31 @@ func TestGapInsists(t *testing.T) {
 	r.wantState(OnWire)
 }
 
+// TestReceiverAheadTimestamp: what went another way may have carried a later TSval
+// than accd knew: after the receiver has shown that it has those bytes, accd sends
+// no less than what came behind them, or the receiver would discard it for ever.
+func TestReceiverAheadTimestamp(t *testing.T) {
+	r := establish(t)
+	r.stamp[Client] += 20 // of the bytes 0–2000
+	r.take(Client, r.seg(Client, 2000, 1000, 0))
+	r.take(Server, r.seg(Server, 0, 0, 2000))
+	for range 2 {
+		r.advance(20 * time.Millisecond)
+		r.take(Server, r.seg(Server, 0, 0, 2000))
+	}
+	r.advance(20 * time.Millisecond)
+	r.take(Server, r.seg(Server, 0, 0, 2000))
+	r.wantNext(Server, 0, 0, 0)
+	if p := r.wantNext(Server, -1, 0, 0); p.ts == r.stamp[Client] {
+		t.Error("a TSval from behind a hole was used")
+	}
+	r.wantNext(Server, -1, 0, 0)
+	r.wantNext(Server, -1, 0, 0)
+	if p := r.wantNext(Server, 2000, 1000, 0); p.ts != r.stamp[Client] {
+		t.Errorf("TSval %d, want %d", p.ts, r.stamp[Client])
+	}
+}
+
 // TestDrainRST: an RST in drain passes; what is held towards the other end is
 // delivered, what is held towards its sender is not.
 func TestDrainRST(t *testing.T) {

@@ -21,6 +21,7 @@ func (f *Flow) settle(now mono.Time) {
 		for i := range c.conn {
 			c.conn[i].Snapshot(&c.snap)
 			f.rec.learn(now, Side(i), &c.snap)
+			f.rec.Dir[i].Edge = wire.MaxSeq(f.rec.Dir[i].Edge, c.snap.RcvEdge) // I3
 		}
 		f.release()
 		f.back()

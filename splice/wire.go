@@ -127,7 +127,7 @@ func (r *Record) unsync() {
 
 // resync follows a flow after a gap until fresh data and its ACK have shown
 // where both directions are: each endpoint has acknowledged what the other was
-// seen to send. Until then Acked is where the first segment since began. What
+// seen to send. Until then Acked is where the lowest segment since began. What
 // does not fit begins anew, so forged numbers stand only until the next real
 // segment, and custody on them would hold nothing but forged bytes.
 //
@@ -141,9 +141,11 @@ func (r *Record) resync(now mono.Time, from Side, s *tcpstack.Segment, m Meta) (
 		d.Acked, d.Next = s.Seq, s.Seq
 		d.flags = d.flags&^(answered|hasFIN) | seen
 		r.fresh = false
+	} else if off < 0 && !d.is(answered) {
+		d.Acked = s.Seq // an ACK had overtaken its data, or it is sent again
 	}
 	d.headers(m)
-	if !s.Seq.Less(d.Next) {
+	if s.Seq.LessEq(d.Next) && d.Acked.LessEq(s.End()) {
 		d.tsFresh = s.Options.TSVal
 	}
 	r.extend(from, s)
@@ -151,6 +153,10 @@ func (r *Record) resync(now mono.Time, from Side, s *tcpstack.Segment, m Meta) (
 		return false
 	}
 	r.fresh = r.fresh || o.Acked.Less(s.Ack)
+	if r.Timestamps && (!s.Options.Has(wire.HasTS) || int32(s.Options.TSEcr-o.tsFresh) < 0) {
+		// Its receiver has not seen that TSval yet, or somebody forged it.
+		return true
+	}
 	wnd := int(s.Window) << d.Scale
 	d.MaxWnd = max(d.MaxWnd, uint32(wnd))
 	o.Acked, o.Own = s.Ack, s.Ack.Add(wnd)

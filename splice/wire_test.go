@@ -79,10 +79,10 @@ func TestWireBelieves(t *testing.T) {
 		{"in order", 1, 0, 0, wire.ACK, true},
 		{"a gap", 60000, 0, 0, wire.ACK, true},
 		{"at the edge", 65535, 0, 0, wire.ACK, true},
-		{"beyond the edge", 65536, 0, 0, wire.ACK, false},
+		{"far beyond the edge", 65536 + maxDrift, 0, 0, wire.ACK, false},
 		{"64 KiB behind", -64 << 10, 0, 0, wire.ACK, true},
 		{"further behind", -64<<10 - 1, 0, 0, wire.ACK, false},
-		{"an ACK of what was not sent", 1, 1, 0, wire.ACK, false},
+		{"an ACK far beyond what was sent", 1, maxDrift + 2, 0, wire.ACK, false},
 		{"an old ACK", 1, -65536, 0, wire.ACK, true},
 		{"an ACK before the window", 1, -65537, 0, wire.ACK, false},
 		{"an old TSval", 1, 0, -10, wire.ACK, false},
@@ -249,6 +249,24 @@ func TestGapUnsyncs(t *testing.T) {
 	p := r.wantNext(Server, c+220, 100, s)
 	if p.ts != r.stamp[Client] || p.ecr != r.stamp[Server] {
 		t.Errorf("TSval %d and TSecr %d, want %d and %d", p.ts, p.ecr, r.stamp[Client], r.stamp[Server])
+	}
+}
+
+// TestUnnoticedGap: an endpoint that is beyond the record shows that packets went
+// another way: the record is unsynced, until fresh data and its ACK.
+func TestUnnoticedGap(t *testing.T) {
+	for _, s := range []struct{ off, ack int }{{65536, 0}, {1, 1}} {
+		r := native(t)
+		r.trusted = false
+		r.pass(Client, r.seg(Client, s.off, 10, s.ack))
+		if !r.flow.Record().Unsynced {
+			t.Errorf("%v: not noticed", s)
+		}
+		r.pass(Server, r.seg(Server, s.ack, 0, s.off+10))
+		r.pass(Client, r.seg(Client, s.off+10, 10, s.ack))
+		if r.flow.Record().Unsynced {
+			t.Errorf("%v: fresh data and its ACK were seen", s)
+		}
 	}
 }
 

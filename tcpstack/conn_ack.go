@@ -22,9 +22,9 @@ type delivery struct {
 }
 
 // receiveAck processes the acknowledging half of a believable segment; ack is
-// its acknowledgment number as an offset, at most nxt. One before una is old: its
-// window does not count (RFC 9293, 3.10.7.4: SND.UNA =< SEG.ACK), and it is no
-// duplicate (RFC 5681, 2).
+// its acknowledgment number as an offset, at most nxt. The window of an old one,
+// before SND.UNA, does not count (RFC 9293, 3.10.7.4: SND.UNA =< SEG.ACK), and it
+// is no duplicate (RFC 5681, 2).
 func (c *Conn) receiveAck(now mono.Time, s *Segment, ack uint64) {
 	a := &c.told // in c, since what an interface is given would be allocated
 	*a = cc.Ack{PriorInFlight: c.flight, CwndLimited: c.limited}
@@ -37,7 +37,8 @@ func (c *Conn) receiveAck(now mono.Time, s *Segment, ack uint64) {
 	if c.snap.SACK && s.Options.NSACK > 0 {
 		c.selective(now, s.Options.Blocks(), max(ack, c.una), &d)
 	}
-	moved := c.window(s, ack)
+	old := s.Ack.Less(c.seq(c.una))
+	moved := !old && c.window(s, ack)
 	if advanced || moved {
 		c.progressed = now
 	}
@@ -63,7 +64,7 @@ func (c *Conn) receiveAck(now mono.Time, s *Segment, ack uint64) {
 	if c.snap.SACK {
 		wait = c.detect(now)
 	} else {
-		c.withoutSACK(now, s, advanced, moved, ack)
+		c.withoutSACK(now, s, advanced, moved || old)
 	}
 	if c.rec.phase != open && c.una >= c.rec.point {
 		c.leave(now)
@@ -126,7 +127,7 @@ func (c *Conn) selective(now mono.Time, blocks []wire.Block, ack uint64, d *deli
 			c.duplicate(now, off, int(end-off))
 			continue
 		}
-		if off < c.una || end > c.nxt {
+		if b.Left.Less(c.seq(c.una)) || end > c.nxt {
 			continue
 		}
 		for j := c.sent.find(off); j < c.sent.n; j++ {
@@ -192,7 +193,7 @@ func (c *Conn) delivered(now mono.Time, r *sent, d *delivery) {
 // window takes the peer's window from s (RFC 9293, 3.10.7.4: SND.WL1 and
 // SND.WL2) and reports whether its right edge moved on.
 func (c *Conn) window(s *Segment, ack uint64) bool {
-	if ack < c.una || s.Seq.Less(c.wl1) {
+	if s.Seq.Less(c.wl1) {
 		return false
 	}
 	wnd := int(s.Window) << c.snap.SndScale
@@ -209,7 +210,8 @@ func (c *Conn) window(s *Segment, ack uint64) bool {
 }
 
 // withoutSACK is loss detection by duplicate ACKs (RFC 5681, 2; RFC 6582).
-func (c *Conn) withoutSACK(now mono.Time, s *Segment, advanced, moved bool, ack uint64) {
+// An ACK that is old, or moves the window, is no duplicate.
+func (c *Conn) withoutSACK(now mono.Time, s *Segment, advanced, other bool) {
 	if advanced {
 		if c.rec.phase == fast && c.una < c.rec.point {
 			// RFC 6582, 3.2 step 3: a partial ACK shows the next hole.
@@ -220,10 +222,13 @@ func (c *Conn) withoutSACK(now mono.Time, s *Segment, advanced, moved bool, ack 
 		c.rec.dupAcks = 0
 		return
 	}
-	if ack == c.una && !moved && s.Payload.Len() == 0 && !s.Flags.Has(wire.FIN) && c.flight > 0 {
+	if !other && s.Payload.Len() == 0 && !s.Flags.Has(wire.FIN) && c.flight > 0 {
 		c.dupAck(now)
 	}
 }
 
-// offset converts a sequence number near SND.UNA to an offset.
-func (c *Conn) offset(n wire.Seq) uint64 { return uint64(int64(c.una) + int64(n.Sub(c.seq(c.una)))) }
+// offset converts a sequence number near SND.UNA to an offset; what lies before
+// the Stream began is 0.
+func (c *Conn) offset(n wire.Seq) uint64 {
+	return uint64(max(0, int64(c.una)+int64(n.Sub(c.seq(c.una)))))
+}

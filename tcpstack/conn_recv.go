@@ -29,12 +29,12 @@ func (c *Conn) Receive(now mono.Time, s *Segment) {
 	ack := c.offset(s.Ack)
 	switch {
 	case ack <= c.nxt:
-		c.relay.heard(ack < c.una)
+		c.relay.heard(s.Ack.Less(c.seq(c.una)))
 	default:
 		// custody.md: an ACK above SND.NXT changes nothing. In drain bytes do
 		// go past us, but only the caller, who sees them, knows which: SendTo.
 		if !c.relay.draining {
-			c.ahead(s.Ack)
+			c.ahead(now, s.Ack)
 		}
 		s.Drop()
 		return
@@ -65,6 +65,7 @@ func (c *Conn) arrive(now mono.Time, s *Segment) bool {
 	}
 	if !c.inWindow(s) {
 		c.stats.BadSeq++
+		c.noteKeepalive(now, s)
 		if !s.Flags.Has(wire.RST) {
 			c.duplicateData(s)
 			c.answer(now, s)
@@ -129,11 +130,24 @@ func (c *Conn) ackAcceptable(s *Segment) bool {
 
 // noteTimestamp keeps TS.Recent (RFC 7323, 4.3).
 func (c *Conn) noteTimestamp(now mono.Time, s *Segment) {
-	if !c.snap.Timestamps || !s.Options.Has(wire.HasTS) || c.rcvSeq(c.acked).Less(s.Seq) {
+	if !c.snap.Timestamps || !s.Options.Has(wire.HasTS) {
+		return
+	}
+	if c.rcvSeq(c.acked).Less(s.Seq) {
+		c.noteBeyond(s)
 		return
 	}
 	if !c.haveTS || int32(s.Options.TSVal-c.tsRecent) >= 0 || now.Sub(c.tsRecentAge) >= pawsIdle {
 		c.tsRecent, c.tsRecentAge, c.haveTS = s.Options.TSVal, now, true
+	}
+}
+
+// noteKeepalive takes the timestamp of a probe just before the window (RFC 9293,
+// 3.8.4), Relay only: an endpoint that says nothing else may have sent its peer a
+// later one past us, and the peer discards what carries less.
+func (c *Conn) noteKeepalive(now mono.Time, s *Segment) {
+	if c.cfg.Relay && s.Seq == c.rcvSeq(c.acked).Add(-1) && s.Flags.Has(wire.ACK) && c.ackAcceptable(s) {
+		c.noteTimestamp(now, s)
 	}
 }
 

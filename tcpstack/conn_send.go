@@ -270,7 +270,7 @@ func (c *Conn) sendProbe(now mono.Time, p *Packet) bool {
 		return false
 	}
 	c.relay.probe = false
-	c.relay.asked = true
+	c.relay.asked, c.relay.askedAt = true, now
 	p.Seq = c.seq(c.una).Add(-1)
 	c.stamp(now, p)
 	c.acknowledge(p)

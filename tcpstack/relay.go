@@ -15,31 +15,48 @@ type relayState struct {
 	probe    bool // a segment at SND.UNA − 1 is to be sent
 
 	// The peer acknowledged more than was sent (custody.md: receiver ahead).
-	claimed bool     // it did, and a probe asks whether it means it
-	claim   wire.Seq // the largest such number
-	asked   bool     // the probe has left
-	proven  bool     // it said so again: Ahead gives claim
+	claimed bool      // it did, and a probe asks whether it means it
+	claim   wire.Seq  // the number it has to repeat
+	asked   bool      // the probe has left,
+	askedAt mono.Time // then
+	answers int       // that were as large
+	proven  bool      // there were enough: Ahead gives claim
+
+	// Of the data behind a hole the segment with the lowest TSval, which a
+	// forged one cannot raise: its place and TSval.
+	beyond  wire.Seq
+	stamp   uint32
+	stamped bool
 }
 
+// answersWanted is how many probes in a row the peer has to answer with a number
+// beyond SND.NXT: forged ACKs come as often as somebody likes, but between them
+// the peer gives its own answer.
+const answersWanted = 3
+
 // ahead notes an acknowledgment number beyond SND.NXT. The first one changes
-// nothing and asks; one as large after the question is believed. A smaller one
-// takes the place of the claim, which may have been forged, and asks anew.
-func (c *Conn) ahead(n wire.Seq) {
+// nothing and asks. A smaller one takes its place, for the first may have been
+// forged, and so may one that comes sooner than an answer could.
+func (c *Conn) ahead(now mono.Time, n wire.Seq) {
 	r := &c.relay
 	switch {
 	case !r.claimed, r.asked && n.Less(r.claim):
-		r.claimed, r.claim, r.asked, r.probe = true, n, false, true
-	case r.asked:
-		r.proven = true
+		r.claimed, r.claim, r.answers = true, n, 0
+	case !r.asked || now.Sub(r.askedAt) < c.rtt.min/2:
+		return
 	default:
-		r.claim = wire.MaxSeq(r.claim, n)
+		if r.answers++; r.answers == answersWanted {
+			r.proven = true
+			return
+		}
 	}
+	r.asked, r.probe = false, true
 }
 
 // heard takes a claim back when the peer, asked, acknowledges less. An old ACK
 // that was on its way proves nothing.
 func (r *relayState) heard(old bool) {
-	if r.claimed && r.asked && !old {
+	if r.claimed && (r.asked || r.answers > 0) && !old {
 		r.claimed, r.proven = false, false
 	}
 }
@@ -89,10 +106,25 @@ func (c *Conn) SendTo(now mono.Time, n wire.Seq) {
 }
 
 // Skipped says that in has moved on by SendTo of the opposite Conn: what waited
-// behind the hole is in order now, and an ACK is owed.
+// behind the hole is in order now, its timestamp counts (the opposite endpoint
+// may have seen a later one with what went another way), and an ACK is owed.
 func (c *Conn) Skipped(now mono.Time) {
 	c.pull(now)
+	if r := &c.relay; r.stamped && r.beyond.LessEq(c.rcvSeq(c.rcvNext())) {
+		if !c.haveTS || int32(r.stamp-c.tsRecent) > 0 {
+			c.tsRecent, c.tsRecentAge, c.haveTS = r.stamp, now, true
+		}
+		r.stamped = false
+	}
 	c.oweNow()
+}
+
+// noteBeyond keeps the timestamp of data that waits for a hole to close.
+func (c *Conn) noteBeyond(s *Segment) {
+	r := &c.relay
+	if s.Payload.Len() > 0 && (!r.stamped || c.reasm.empty() || int32(s.Options.TSVal-r.stamp) < 0) {
+		r.beyond, r.stamp, r.stamped = s.Seq, s.Options.TSVal, true
+	}
 }
 
 // SetTimestamp sets the TSval to send (Relay). A value lower than the last is
@@ -166,7 +198,7 @@ func (c *Conn) Relayed(ack, edge wire.Seq) {
 // again, without a cut of the congestion window.
 func (c *Conn) PacketTooBig(now mono.Time, seq wire.Seq, mtu int) bool {
 	off := c.offset(seq)
-	if off < c.una || off >= c.nxt {
+	if seq.Less(c.seq(c.una)) || off >= c.nxt {
 		return false
 	}
 	floor := 552 // RFC 1191's smallest useful plateau, Linux's min_pmtu

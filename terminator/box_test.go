@@ -128,7 +128,6 @@ type packet struct {
 	options *wire.Options
 	payload []byte
 	net     splice.Network
-	gso     int // bytes per segment; 0: none
 }
 
 func (p packet) frame() []byte {

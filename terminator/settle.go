@@ -18,22 +18,27 @@ const settleTime = 400 * time.Millisecond
 // (RFC 5961, 3.2). Resets go to the numbers it may expect; and it is asked, and
 // whatever it sends meanwhile says that number. Packets for clients carry a
 // mark, by which they are kept out of conntrack; it knows the connection by its
-// addresses towards the server. It works in the network namespace of the calling
-// thread.
-func Settle(entries []splice.Entry, clientMark uint32) (err error) {
+// addresses towards the server. refused counts packets that this host did not
+// let go: for want of a route, by a firewall, or because conntrack does not
+// believe the number. It works in the network namespace of the calling thread.
+func Settle(entries []splice.Entry, clientMark uint32) (refused int, err error) {
 	var raw [2]*link.Raw // by the splice.Side they send to
 	for side, mark := range map[splice.Side]uint32{splice.Client: clientMark, splice.Server: 0} {
 		r, failed := link.OpenRaw(mark)
 		if failed != nil {
-			return errors.Join(err, failed)
+			return 0, errors.Join(err, failed)
 		}
 		defer func() { err = errors.Join(err, r.Close()) }()
 		raw[side] = r
 	}
-	send := func(p *splice.ResetPacket) error { return raw[p.To].Send(packetOf(p)) }
+	send := func(p *splice.ResetPacket) {
+		if raw[p.To].Send(packetOf(p)) != nil {
+			refused++
+		}
+	}
 	sniffer, err := link.OpenSniffer(settleTime)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	defer func() { err = errors.Join(err, sniffer.Close()) }()
 
@@ -47,10 +52,9 @@ func Settle(entries []splice.Entry, clientMark uint32) (err error) {
 		ends[e.Tuple] = end{e, splice.Client}
 		ends[e.Tuple.Reverse()] = end{e, splice.Server}
 		// The questions go first: asked after its reset, an end would answer
-		// with a reset of its own. One packet that cannot be sent, for want
-		// of a route, keeps no other back.
+		// with a reset of its own.
 		for _, p := range append(e.Probes(), e.Resets()...) {
-			err = errors.Join(err, send(&p))
+			send(&p)
 		}
 	}
 	buf := make([]byte, link.MaxFrame)
@@ -58,14 +62,14 @@ func Settle(entries []splice.Entry, clientMark uint32) (err error) {
 	for {
 		n, ok, failed := sniffer.Next(buf)
 		if failed != nil || !ok {
-			return errors.Join(err, failed)
+			return refused, failed
 		}
 		if v.ParseIP(buf[:n]) != wire.KindTCP || v.Flags()&(wire.ACK|wire.RST) != wire.ACK {
 			continue
 		}
 		if x, known := ends[v.Tuple()]; known {
 			p := x.entry.Answer(x.side, v.Ack())
-			err = errors.Join(err, send(&p))
+			send(&p)
 		}
 	}
 }

@@ -65,8 +65,12 @@ func settleLedger(path string, names netcfg.Names, log *zap.Logger) error {
 		if err != nil {
 			return fmt.Errorf("ledger %s: %w", path, err)
 		}
-		if err := errors.Join(terminator.Settle(stuck, mark), undo()); err != nil {
+		refused, err := terminator.Settle(stuck, mark)
+		if err := errors.Join(err, undo()); err != nil {
 			return fmt.Errorf("ledger %s: %w", path, err)
+		}
+		if refused > 0 {
+			log.Info("some resets, most of them guesses, did not leave this host", zap.Int("packets", refused))
 		}
 	}
 	if err := os.Remove(path); err != nil {

@@ -38,7 +38,7 @@ func (l *Lab) Add(role string) (*Namespace, error) {
 	}
 	if n.links, err = netlink.NewHandleAt(n.handle); err != nil {
 		n.handle.Close()
-		remove(n.Name)
+		_ = remove(n.Name)
 		return nil, fmt.Errorf("netlab: namespace %s: netlink: %w", n.Name, err)
 	}
 	l.spaces = append(l.spaces, n)

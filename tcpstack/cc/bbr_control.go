@@ -35,8 +35,12 @@ func (b *bbr) setRate(a *Ack) {
 }
 
 // setRateWithGain is SetPacingRateWithGain (5.6.2): until the pipe was full
-// once the rate only rises.
+// once the rate only rises. While no sample has shown a bandwidth it stays: when
+// everything was sent again there is none, and yet losses end startup.
 func (b *bbr) setRateWithGain(gain float64) {
+	if b.bw == 0 {
+		return
+	}
 	rate := int64(gain * float64(b.bw) * (1 - b.margin))
 	if b.fullReached || rate > b.rate {
 		b.rate = max(rate, 1)

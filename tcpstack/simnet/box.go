@@ -83,10 +83,10 @@ type Box struct {
 
 // BoxCount says how much of a connection accd carried.
 type BoxCount struct {
-	Taken, Passed     int // packets
-	TakenBytes        int64
-	Custodies, Drains int
-	Resets            int
+	Taken, Passed           int   // packets
+	TakenBytes, PassedBytes int64 // of payload, repetitions included
+	Custodies, Drains       int
+	Resets                  int
 }
 
 // NewBox makes an accd whose packets leave by out.
@@ -162,6 +162,7 @@ func (b *Box) receive(p *Packet) {
 func (b *Box) pass(p *Packet) {
 	b.sim.tracePacket("= accd", p)
 	b.Count.Passed++
+	b.Count.PassedBytes += int64(len(p.Data))
 	if b.flow != nil {
 		b.Seen.passed(p)
 	}
@@ -450,6 +451,7 @@ func (c *BoxCount) add(d BoxCount) {
 	c.Taken += d.Taken
 	c.Passed += d.Passed
 	c.TakenBytes += d.TakenBytes
+	c.PassedBytes += d.PassedBytes
 	c.Custodies += d.Custodies
 	c.Drains += d.Drains
 	c.Resets += d.Resets

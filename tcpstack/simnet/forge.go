@@ -83,6 +83,9 @@ func (n *Network) forge(kind Forgery, side splice.Side) *Packet {
 		p.Options.TSVal -= 1 << 30
 		garbage()
 	case Urgent:
+		if last.Flags.Has(wire.SYN) {
+			return nil
+		}
 		p.Forged = false // what it acknowledges is true
 		p.Flags |= wire.URG
 		p.Urgent = uint16(r.Uint32())

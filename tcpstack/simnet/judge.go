@@ -1,6 +1,7 @@
 package simnet
 
 import (
+	"errors"
 	"fmt"
 	"time"
 
@@ -17,6 +18,9 @@ const limit = time.Hour
 // box says where accd stands, and meant that it ended the connection on purpose.
 func judge(hosts [2]*Host, box string, meant bool, pool *buf.Pool) error {
 	aborted := meant || hosts[0].Aborted || hosts[1].Aborted
+	for _, h := range hosts {
+		aborted = aborted || errors.Is(h.Err, ErrUnanswered) // the network is that bad
+	}
 	for i, h := range hosts {
 		name, want := nameOf(splice.Side(i)), hosts[1-i].app.Total()
 		switch {

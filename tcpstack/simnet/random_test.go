@@ -2,8 +2,12 @@ package simnet
 
 import (
 	"flag"
+	"math/rand/v2"
 	"os"
 	"testing"
+	"time"
+
+	"accd/splice"
 )
 
 var (
@@ -45,12 +49,67 @@ func TestRandomPairs(t *testing.T) {
 // crashes, gaps and drains: no connection hangs, no byte changes, and the
 // invariants of custody hold after every event.
 func TestRandom(t *testing.T) {
+	networks(t, 5000, Random)
+}
+
+// TestForged puts forged packets into random networks without other faults, so
+// that every connection has to end as its scripts have it: none is killed,
+// corrupted or left hanging.
+func TestForged(t *testing.T) {
+	networks(t, 1000, func(seed uint64) Config {
+		c := Random(seed)
+		d := dice{rand.New(rand.NewPCG(seed, 0xf0e))}
+		c.Faults = nil
+		c.Forged = d.attacks(60)
+		return c
+	})
+}
+
+// TestForgedDrain lets them come in drain and behind gaps, where accd knows least.
+func TestForgedDrain(t *testing.T) {
+	networks(t, 1000, func(seed uint64) Config {
+		c := Random(seed)
+		d := dice{rand.New(rand.NewPCG(seed, 0xf0e))}
+		c.Faults = nil
+		for range 3 {
+			kinds := []FaultKind{Drain, Hang, Lapse, LapseOne, Recreate}
+			c.Faults = append(c.Faults, Fault{
+				Kind: kinds[d.IntN(len(kinds))], At: d.duration(20*time.Millisecond, 5*time.Second),
+				For: d.duration(time.Millisecond, 4*time.Second), Side: splice.Side(d.IntN(2)),
+			})
+		}
+		c.Forged = d.attacks(40)
+		return c
+	})
+}
+
+// TestFaultless holds accd to the most it can do: without faults no connection
+// of any random network drains, and none is reset.
+func TestFaultless(t *testing.T) {
+	sum := networks(t, 1000, func(seed uint64) Config {
+		c := Random(seed)
+		c.Faults, c.Forged = nil, nil
+		return c
+	})
+	if *seed == 0 && sum.TakenBytes < 4*sum.PassedBytes {
+		t.Errorf("accd takes %d bytes and passes %d; most should be taken", sum.TakenBytes, sum.PassedBytes)
+	}
+}
+
+// networks runs random networks of a kind, and fails if accd did not do in any
+// of them what they are for.
+func networks(t *testing.T, n int, kind func(seed uint64) Config) BoxCount {
+	t.Helper()
 	var sum BoxCount
-	each(t, 2000, func(s *Sim, seed uint64) error {
-		n := NewNetwork(s, Random(seed))
-		err := n.Run()
-		sum.add(n.Box.Count)
+	each(t, n, func(s *Sim, seed uint64) error {
+		net := NewNetwork(s, kind(seed))
+		err := net.Run()
+		sum.add(net.Box.Count)
 		return err
 	})
 	t.Logf("accd: %+v", sum)
+	if *seed == 0 && sum.Custodies < n/4 {
+		t.Errorf("custody began %d times in %d networks: they show nothing", sum.Custodies, n)
+	}
+	return sum
 }

@@ -38,8 +38,7 @@ func TestWheelAgainstList(t *testing.T) {
 	span := func() time.Duration { // from nanoseconds to years
 		return time.Duration(r.Int64N(1 << (1 + r.IntN(55))))
 	}
-	var fire func(i int)
-	fire = func(i int) {
+	fire := func(i int) {
 		if want[i] > now {
 			t.Fatalf("entry %d fired %v early", i, want[i].Sub(now))
 		}

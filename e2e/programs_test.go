@@ -159,12 +159,13 @@ func (n *network) upload(f family, size int64) error {
 	return nil
 }
 
-// exchange sends the pattern both ways over one connection at the same time and
-// closes it.
+// exchange sends the pattern both ways over one connection at the same time, and
+// then closes it. Nobody closes before: an end's FIN passes end to end, and what
+// the other has on its way meanwhile passes with it.
 func exchange(client, server *net.TCPConn, up, down int64) error {
 	err := together(
-		func() error { return errors.Join(say("client", send(client, 0, up)), client.CloseWrite()) },
-		func() error { return errors.Join(say("server", send(server, 0, down)), server.CloseWrite()) },
+		func() error { return say("client", send(client, 0, up)) },
+		func() error { return say("server", send(server, 0, down)) },
 		func() error { return say("client", receive(client, 0, down)) },
 		func() error { return say("server", receive(server, 0, up)) },
 	)
@@ -172,7 +173,8 @@ func exchange(client, server *net.TCPConn, up, down int64) error {
 		return err
 	}
 	return errors.Join(
-		say("client", wantEOF(client)), say("server", wantEOF(server)),
+		client.CloseWrite(), say("server", wantEOF(server)),
+		server.CloseWrite(), say("client", wantEOF(client)),
 		client.Close(), server.Close())
 }
 

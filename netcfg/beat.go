@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 
+	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 )
 
@@ -11,11 +12,24 @@ import (
 // of each family into the client tap, for which the nft table has a rule that
 // refreshes the element of the set alive and drops it. So a heartbeat changes no
 // rule set, and it proves that the tap takes packets. It does not block.
+//
+// It fails, and steering lapses, when what is marked does not lead to the taps
+// any more: somebody has taken a tap down or removed a rule or a route. Only Down
+// and Up repair that.
 func (s *Steering) Beat() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.down {
 		return errDown
+	}
+	for _, f := range s.on {
+		for r := range s.taps {
+			for side := Unknown; side < sides; side++ {
+				if err := s.leads(f, role(r), side); err != nil {
+					return err
+				}
+			}
+		}
 	}
 	t := s.taps[client]
 	return control(t.Files[0], func(fd int) error {
@@ -26,6 +40,19 @@ func (s *Steering) Beat() error {
 		}
 		return nil
 	})
+}
+
+// leads asks the kernel where it would send a marked packet: anywhere must be the
+// tap.
+func (s *Steering) leads(f *family, r role, side Side) error {
+	t := s.taps[r]
+	anywhere := f.neighbour(side)
+	routes, err := s.host.RouteGetWithOptions(anywhere.AsSlice(), &netlink.RouteGetOptions{Mark: s.plan.mark(r, side)})
+	if err == nil && len(routes) > 0 && routes[0].LinkIndex == t.Index {
+		return nil
+	}
+	return fmt.Errorf("netcfg: what is steered does not reach tap %s (%s, mark %#x): somebody took the device down, or removed ip rule %d or a route of table %d: start accd again",
+		t.Name, f.name, s.plan.mark(r, side), s.plan.preference(r, side), s.plan.table(r, side))
 }
 
 // beatFrames gives the heartbeat's frames for a tap: IP headers with nothing

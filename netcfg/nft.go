@@ -177,7 +177,11 @@ func removeTable(name string) error {
 			return nil
 		}
 		// ENOENT: it is gone meanwhile; EPERM: somebody owns it.
-		if !errors.Is(err, unix.ENOENT) && !errors.Is(err, unix.EPERM) || time.Now().After(deadline) {
+		owned := errors.Is(err, unix.EPERM) && tables[i].Flags&nftables.TableFlagOwner != 0
+		if owned && time.Now().After(deadline) {
+			return fmt.Errorf("%w (another process owns nft table %s)", ErrRunning, name)
+		}
+		if !errors.Is(err, unix.ENOENT) && !owned {
 			return nftError(name, err)
 		}
 	}

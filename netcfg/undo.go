@@ -22,21 +22,29 @@ func Cleanup(names Names) error {
 	if err != nil {
 		return err
 	}
-	if err := errors.Join(undoHost(&names, j), removeTaps(&names)); err != nil {
+	err = undoHost(&names, j)
+	if errors.Is(err, ErrRunning) {
+		return errors.Join(err, j.release())
+	}
+	if err := errors.Join(err, removeTaps(&names)); err != nil {
 		return errors.Join(err, j.file.Close())
 	}
 	return j.remove()
 }
 
 // undoHost removes the nft table, rules and routes and restores settings.
-// Nothing of it needs to exist.
+// Nothing of it needs to exist. It touches nothing, and says ErrRunning, if a
+// living process owns the table: one with another journal.
 func undoHost(names *Names, j *journal) error {
+	if err := removeTable(names.Table); err != nil {
+		return err
+	}
 	h, err := newHandle()
 	if err != nil {
 		return err
 	}
 	defer h.Close()
-	errs := []error{removeTable(names.Table)}
+	var errs []error
 	for _, f := range families {
 		errs = append(errs, undoRules(h, names, f), undoRoutes(h, names, f))
 	}
@@ -104,17 +112,22 @@ func undoRoutes(h *netlink.Handle, names *Names, f *family) error {
 const dying = 2 * time.Second
 
 // awaitTapsGone waits for the taps of a predecessor that is dying: its lock may
-// be free before they are. If they stay, opening ours says so.
-func awaitTapsGone(names *Names) {
-	for deadline := time.Now().Add(dying); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
-		gone := true
+// be free before they are. If they stay, somebody alive has them.
+func awaitTapsGone(names *Names) error {
+	for deadline := time.Now().Add(dying); ; time.Sleep(5 * time.Millisecond) {
+		there := ""
 		for _, name := range []string{names.ClientTap, names.ServerTap} {
-			link, err := netlink.LinkByName(name)
-			_, isTap := link.(*netlink.Tuntap)
-			gone = gone && (err != nil || !isTap)
+			if link, err := netlink.LinkByName(name); err == nil {
+				if _, isTap := link.(*netlink.Tuntap); isTap {
+					there = name
+				}
+			}
 		}
-		if gone {
-			return
+		if there == "" {
+			return nil
+		}
+		if time.Now().After(deadline) {
+			return fmt.Errorf("netcfg: tap %s exists: if no accd with another socket is running, remove it with ip link del %s, or choose another name", there, there)
 		}
 	}
 }

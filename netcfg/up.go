@@ -8,6 +8,7 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/vishvananda/netlink"
 	"go.uber.org/zap"
 )
 
@@ -21,6 +22,7 @@ type Steering struct {
 	taps    [roles]*Tap
 	flows   *flowChanges
 	beats   [][]byte // the frames that refresh the heartbeat
+	host    *netlink.Handle
 
 	mu   sync.Mutex // guards what follows
 	plan Plan
@@ -44,20 +46,24 @@ func Up(ctx context.Context, plan Plan, log *zap.Logger) (_ *Steering, err error
 	if s.journal, err = openJournal(plan.StateDir); err != nil {
 		return nil, err
 	}
+	// Another process may have the host in hand with a journal elsewhere: what
+	// is not ours is not undone.
+	if err := awaitTapsGone(&plan.Names); err != nil {
+		return nil, errors.Join(err, s.journal.release())
+	}
+	if err := undoHost(&plan.Names, s.journal); err != nil {
+		return nil, errors.Join(err, s.journal.release())
+	}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, s.undo())
 		}
 	}()
-	if err := undoHost(&plan.Names, s.journal); err != nil {
-		return nil, err
-	}
 
-	h, err := newHandle()
-	if err != nil {
+	if s.host, err = newHandle(); err != nil {
 		return nil, err
 	}
-	defer h.Close()
+	h := s.host
 	x, err := readHost(h)
 	if err != nil {
 		return nil, err
@@ -73,7 +79,6 @@ func Up(ctx context.Context, plan Plan, log *zap.Logger) (_ *Steering, err error
 	}
 	want := desired(&plan, x)
 
-	awaitTapsGone(&plan.Names)
 	for r := range s.taps {
 		t, err := OpenTap(TapOptions{Name: plan.tap(role(r)), Queues: plan.Queues, Plain: plan.Plain})
 		if err != nil {
@@ -194,6 +199,9 @@ func (s *Steering) undo() error {
 	}
 	if s.nft != nil {
 		errs = append(errs, s.nft.close())
+	}
+	if s.host != nil {
+		s.host.Close()
 	}
 	errs = append(errs, undoHost(&s.plan.Names, s.journal))
 	if err := errors.Join(errs...); err != nil {

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"net"
 	"net/netip"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -226,6 +227,35 @@ func TestHang(t *testing.T) {
 	}
 }
 
+// What somebody else does to the taps, rules and routes ends the heartbeat, and
+// with it steering: traffic flows without accd.
+func TestBeatNoticesTampering(t *testing.T) {
+	r := newRouterLab(t)
+	r.echo(r.server, ":80")
+	for _, what := range []string{
+		"ip link set accd0 down", "ip link set accd1 down", "ip rule del pref 14", "ip -6 rule del pref 10", "ip route flush table 4040",
+	} {
+		t.Run(what, func(t *testing.T) {
+			p := r.plan()
+			p.BeatTimeout = 300 * time.Millisecond
+			a := r.start(p)
+			old := r.dial(r.client, server4+":80")
+			words := strings.Fields(what)
+			r.run(r.box, words[0], words[1:]...)
+			if err := a.Beat(); err == nil || !strings.Contains(err.Error(), "accd") {
+				t.Errorf("Beat: %v, want what is wrong", err)
+			}
+			a.hang()
+			for _, c := range []*peer{old, r.dial(r.client, server4+":80")} {
+				if err := c.exchange(100<<10, 5*time.Second); err != nil {
+					t.Errorf("%s: %v", c.remote(), err)
+				}
+			}
+			a.stop()
+		})
+	}
+}
+
 // Death in the middle of transfers: connections go on natively, nothing leaves
 // the box without NAT, and the next start and Cleanup find the host as it was.
 func TestDeath(t *testing.T) {
@@ -323,6 +353,18 @@ func TestSecondInstance(t *testing.T) {
 		}
 		if err := Cleanup(Names{StateDir: r.dir}); !errors.Is(err, ErrRunning) {
 			t.Errorf("Cleanup of a running accd: %v, want ErrRunning", err)
+		}
+		// Nor with a journal of their own, which is nobody's lock.
+		elsewhere := r.plan()
+		elsewhere.StateDir = t.TempDir()
+		if _, err := Up(context.Background(), elsewhere, zap.NewNop()); err == nil || !strings.Contains(err.Error(), " exists") {
+			t.Errorf("a second Up with another journal: %v, want the tap that exists", err)
+		}
+		if err := Cleanup(elsewhere.Names); !errors.Is(err, ErrRunning) {
+			t.Errorf("Cleanup of a running accd with another journal: %v, want ErrRunning", err)
+		}
+		if left, err := os.ReadDir(elsewhere.StateDir); err != nil || len(left) > 0 {
+			t.Errorf("they left %v, %v", left, err)
 		}
 		return nil
 	}))

@@ -154,9 +154,6 @@ func (f *Flow) resync(now mono.Time, from Side, s *tcpstack.Segment, m Meta) {
 	credible := near.Believable(now, s)
 	if f.rec.resync(now, from, s, m) {
 		far.Relayed(s.Ack, f.rec.passEdge(from, s))
-		if owed := f.c.drain.owed[from.Other()]; !f.drained(from) {
-			near.SendTo(now, wire.MinSeq(s.Ack, owed))
-		}
 	} else if credible {
 		// I3; but an ACK of what was never seen may be forged, and then it
 		// does not even stand for what was.

@@ -233,6 +233,21 @@ func TestOpeningAllocs(t *testing.T) {
 	}
 }
 
+// TestSignedSYNPasses: a SYN with options that keep accd out is left alone.
+func TestSignedSYNPasses(t *testing.T) {
+	h := wire.Header{Tuple: tuple, TTL: 64, Flags: wire.SYN | wire.ECE | wire.CWR, Options: &wire.Options{Set: wire.HasMSS | wire.HasTS, MSS: 8960}}
+	var b [wire.MaxHeader]byte
+	n, l4 := h.Put(b[:])
+	b[n-12] = 19 // in the place of the padding before the timestamp: MD5 (RFC 2385)
+	wire.FinishChecksum(b[:n], l4, nil)
+	var v wire.View
+	v.Parse(b[:n])
+	before := b
+	if RelaySYN(&v, 1460); b != before {
+		t.Errorf("changed from % x to % x", before[l4:n], b[l4:n])
+	}
+}
+
 // TestRelaySYN: MSS clamped, ECN bits cleared, nothing else changed.
 func TestRelaySYN(t *testing.T) {
 	for _, tt := range []struct{ mss, clamp, want uint16 }{{8960, 1460, 1460}, {1400, 1460, 1400}, {8960, 0, 8960}} {

@@ -152,14 +152,19 @@ func (r *Record) resync(now mono.Time, from Side, s *tcpstack.Segment, m Meta) (
 	if !o.is(seen) || !s.Ack.In(o.Acked, o.Next.Add(1)) {
 		return false
 	}
+	// I3: the largest edge told since the gap; one from before it stays where it
+	// still is one.
+	edge := s.Ack.Add(int(s.Window) << d.Scale)
+	if beyond := o.Edge.Sub(edge); beyond < 0 || beyond > maxWindow {
+		o.Edge = edge
+	}
 	r.fresh = r.fresh || o.Acked.Less(s.Ack)
 	if r.Timestamps && (!s.Options.Has(wire.HasTS) || int32(s.Options.TSEcr-o.tsFresh) < 0) {
 		// Its receiver has not seen that TSval yet, or somebody forged it.
 		return true
 	}
-	wnd := int(s.Window) << d.Scale
-	d.MaxWnd = max(d.MaxWnd, uint32(wnd))
-	o.Acked, o.Own = s.Ack, s.Ack.Add(wnd)
+	d.MaxWnd = max(d.MaxWnd, uint32(edge.Sub(s.Ack)))
+	o.Acked, o.Own = s.Ack, edge
 	o.flags |= answered
 	if !r.fresh || !d.is(answered) {
 		return true
@@ -167,10 +172,6 @@ func (r *Record) resync(now mono.Time, from Side, s *tcpstack.Segment, m Meta) (
 	r.Unsynced = false
 	for i := range r.Dir {
 		d := &r.Dir[i]
-		// I3: an edge told before the gap stays, where it still is one.
-		if ahead := d.Edge.Sub(d.Own); ahead < 0 || ahead > maxWindow {
-			d.Edge = d.Own
-		}
 		if r.Timestamps && (!d.is(hasTS) || int32(d.tsFresh-d.TSRecent) > 0) {
 			d.TSRecent, d.TSAge = d.tsFresh, now
 			d.flags |= hasTS

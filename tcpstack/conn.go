@@ -97,6 +97,7 @@ type Conn struct {
 	rack      rackState
 	rec       recovery
 	retx      retxTimer
+	timeouts  int  // in a row without progress
 	sndClosed bool // our FIN is acknowledged
 	limited   bool // the congestion window held something back since the last ACK
 	blocked   bool // the pacer holds something back
@@ -203,7 +204,7 @@ func (c *Conn) FINReceived() bool { return c.rcvClosed || c.haveFIN && c.finAt =
 func (c *Conn) FINAcked() bool { return c.sndClosed }
 
 // Backoff gives the timeouts in a row without progress.
-func (c *Conn) Backoff() int { return c.rtt.backoff }
+func (c *Conn) Backoff() int { return c.timeouts }
 
 // Heard gives when the last believable segment came.
 func (c *Conn) Heard() mono.Time { return c.heard }

@@ -47,7 +47,7 @@ func (c *Conn) receiveAck(now mono.Time, s *Segment, ack uint64) {
 		c.rtt.observe(now, d.latest)
 	}
 	if advanced {
-		c.rtt.backoff = 0
+		c.timeouts = 0
 		c.limited = false
 	}
 	c.retx.probes = 0
@@ -69,7 +69,7 @@ func (c *Conn) receiveAck(now mono.Time, s *Segment, ack uint64) {
 	if c.rec.phase != open && c.una >= c.rec.point {
 		c.leave(now)
 	}
-	c.probeAcked(now, d.dsack)
+	c.probeAcked(now, d.dsack, !advanced && !moved && !old && s.Options.NSACK == 0 && s.Payload.Len() == 0)
 
 	a.Acked, a.Lost = d.bytes, int(max(0, c.rate.lost-lostBefore))
 	a.InFlight = c.pipe()
@@ -117,6 +117,7 @@ func (c *Conn) cumulative(now mono.Time, ack uint64, d *delivery) {
 // selective takes SACKed packets out of flight (RFC 2018) and notices DSACKs
 // (RFC 2883, 4).
 func (c *Conn) selective(now mono.Time, blocks []wire.Block, ack uint64, d *delivery) {
+	mss := uint64(c.mss)
 	for i, b := range blocks {
 		off, end := c.offset(b.Left), c.offset(b.Right)
 		if end <= off {
@@ -138,12 +139,20 @@ func (c *Conn) selective(now mono.Time, blocks []wire.Block, ack uint64, d *deli
 			if r.fate == sacked {
 				continue
 			}
+			// A peer that SACKs parts of segments gets no record for each
+			// (CVE-2019-11478): a part is not there yet.
 			if r.off < off {
-				c.sent.split(j, off)
+				if cut := r.off + (off-r.off+mss-1)/mss*mss; cut < r.end {
+					c.sent.split(j, cut)
+				}
 				continue
 			}
 			if r.end > end {
-				c.sent.split(j, end)
+				cut := r.off + (end-r.off)/mss*mss
+				if cut == r.off {
+					break
+				}
+				c.sent.split(j, cut)
 				r = c.sent.at(j)
 			}
 			c.delivered(now, r, d)

@@ -243,3 +243,67 @@ func TestTooManyHoles(t *testing.T) {
 	}
 	s.flush()
 }
+
+// The same with crumbs that leave no holes, from the last to the first.
+func TestTooManyCrumbs(t *testing.T) {
+	s := tell(t, config("reno"), nil)
+	for i := range 4 * maxHoles {
+		s.peer(4*maxHoles-i, 1, 0)
+	}
+	if got := len(s.c.reasm.spans); got != maxHoles {
+		t.Errorf("%d pieces kept, want %d", got, maxHoles)
+	}
+	s.flush()
+}
+
+// RFC 9293, 3.10.7.4: a window counts with SND.UNA =< SEG.ACK only, so that an
+// ACK overtaken by others does not offer what is not there. RFC 5681, 2: nor is
+// it a duplicate.
+func TestOvertakenAck(t *testing.T) {
+	s := tell(t, nil, func(n *Snapshot) { n.SACK = false })
+	s.write(10000)
+	s.flush()
+	s.peer(0, 0, 5000, window(6000))
+	for range 4 {
+		s.peer(0, 0, 3000, window(60000))
+	}
+	if got := s.c.SndEdge().Sub(wire.SeqOf(ourISN)); got != 11000 {
+		t.Errorf("the edge is %d, want 11000", got)
+	}
+	s.quiet() // no fast retransmit
+	s.peer(0, 0, 10000)
+}
+
+// docs/custody.md, Receiver ahead of us: ACKs of bytes before the Stream began,
+// however many, are old and claim nothing.
+func TestAckBeforeTheStream(t *testing.T) {
+	cfg := config("reno")
+	cfg.Relay = true
+	s := tell(t, cfg, nil)
+	s.flush()
+	for range 2 * answersWanted {
+		s.peer(0, 0, -1000)
+		s.quiet()
+		s.wait(time.Second)
+	}
+	if n, ok := s.c.Ahead(); ok {
+		t.Errorf("claims %v", n)
+	}
+}
+
+// docs/custody.md, Receiver ahead of us: the peer has to answer three probes.
+func TestReceiverAhead(t *testing.T) {
+	cfg := config("reno")
+	cfg.Relay = true
+	s := tell(t, cfg, func(n *Snapshot) { n.MinRTT = 100 * time.Millisecond })
+	for range answersWanted {
+		s.peer(0, 0, 2000)
+		s.want("-1:-1 ack 0")
+		s.peer(0, 0, 1<<20) // forged, and as good as none
+		s.wait(time.Second)
+	}
+	s.peer(0, 0, 2000)
+	if n, ok := s.c.Ahead(); !ok || n != wire.SeqOf(ourISN).Add(2000) {
+		t.Errorf("Ahead gives %v, %v; want 2000", n, ok)
+	}
+}

@@ -52,7 +52,7 @@ func TestInitialWindow(t *testing.T) {
 	s.peer(0, 0, 50_000)
 }
 
-// RFC 6298, 5: the timer backs off, and a new ACK takes the backoff back.
+// RFC 6298, 5: the timer backs off; progress ends the count of timeouts.
 func TestRetransmissionTimeout(t *testing.T) {
 	s := established(t, nil, func(n *Snapshot) { n.SACK = false })
 	s.write(1000)
@@ -114,6 +114,31 @@ func TestTailLossProbe(t *testing.T) {
 	s.peer(0, 0, 3000)
 	if s.c.Stats().Timeouts != 0 {
 		t.Errorf("%d timeouts, want none", s.c.Stats().Timeouts)
+	}
+}
+
+// RFC 8985, 7.4.2: a probe of what was only slow costs nothing; one that repaired
+// a loss costs what a loss does.
+func TestTailLossProbeReaction(t *testing.T) {
+	for _, lost := range []bool{false, true} {
+		s := established(t, nil, func(n *Snapshot) { n.CC.Window = 20_000 })
+		before, _, _ := s.c.Congestion()
+		s.write(3000)
+		s.sendAll()
+		s.advance(time.Hour)
+		s.want("2000:3000 ack 0")
+		s.wait(rtt)
+		s.peer(0, 0, 3000)
+		if !lost {
+			s.peer(0, 0, 3000, sack(2000, 3000))
+		}
+		s.write(1000)
+		s.sendAll()
+		s.wait(rtt)
+		s.peer(0, 0, 4000)
+		if w, _, _ := s.c.Congestion(); (w < before) != lost {
+			t.Errorf("lost: %v; the window was %d, is %d", lost, before, w)
+		}
 	}
 }
 

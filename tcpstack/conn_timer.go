@@ -109,8 +109,9 @@ func (c *Conn) timeout(now mono.Time) {
 		return
 	}
 	c.stats.Timeouts++
+	c.timeouts++
 	c.rtt.backoff++
-	if c.rtt.backoff > c.retries() && (c.edge > c.una || now.Sub(c.heard) > rtoMax) {
+	if c.timeouts > c.retries() && (c.edge > c.una || now.Sub(c.heard) > rtoMax) {
 		// RFC 9293, 3.8.3: R2. A peer that shrank its window to nothing and
 		// still answers is alive.
 		c.err = ErrTimeout
@@ -126,7 +127,14 @@ func (c *Conn) timeout(now mono.Time) {
 			c.drop(r)
 		}
 	}
-	c.rec = recovery{phase: timeout, point: c.nxt, undo: true, undoFrom: c.una, frto: c.snap.SACK && first && c.rtt.backoff == 1}
+	again := 0
+	if c.rec.phase != open {
+		again = c.rec.undoBytes // of this window, and may still be reported twice
+	}
+	c.rec = recovery{
+		phase: timeout, point: c.nxt, undo: true, undoFrom: c.una, undoBytes: again,
+		frto: c.snap.SACK && first && c.timeouts == 1,
+	}
 	c.rack.probing, c.rack.probe = false, false
 	c.control.Congested(now, cc.Signal{
 		Kind: cc.Timeout, First: first, Bytes: c.lostBytes, InFlight: c.flight,

@@ -150,20 +150,28 @@ func (c *Conn) probeTimeout() time.Duration {
 // probeWanted reports whether a tail loss probe may be scheduled (RFC 8985,
 // 7.2): not in recovery, nothing SACKed, none in flight.
 func (c *Conn) probeWanted() bool {
-	return c.snap.SACK && c.rec.phase == open && !c.rack.probing && c.sackedBytes() == 0 && c.rtt.backoff == 0
+	return c.snap.SACK && c.rec.phase == open && !c.rack.probing && c.sackedBytes() == 0 && c.timeouts == 0
 }
 
-// probeAcked ends a tail loss probe (RFC 8985, 7.4.2). Without a DSACK the
-// probe repaired a loss that nothing else has shown.
-func (c *Conn) probeAcked(now mono.Time, dsack bool) {
+// probeAcked ends a tail loss probe (RFC 8985, 7.4.2). An ACK of exactly what was
+// in flight does not say whether the probe repaired a loss or the original was
+// only slow. A DSACK, or a duplicate without SACK, says that both arrived; an ACK
+// of more without either that one was lost, which nothing else has shown.
+func (c *Conn) probeAcked(now mono.Time, dsack, duplicate bool) {
 	k := &c.rack
 	if !k.probing || c.una < k.probeEnd {
 		return
 	}
-	k.probing = false
-	if k.resent && !dsack && c.rec.phase == open {
-		c.control.Congested(now, cc.Signal{Kind: cc.Loss, First: true, Bytes: c.mss, InFlight: c.flight,
-			Delivered: c.rate.delivered, PriorDelivered: c.rate.delivered, LostTotal: c.rate.lost, PriorLost: c.rate.lost})
-		c.control.Congested(now, cc.Signal{Kind: cc.Exit, InFlight: c.flight})
+	switch {
+	case !k.resent || dsack:
+	case c.una > k.probeEnd:
+		if c.rec.phase == open {
+			c.control.Congested(now, cc.Signal{Kind: cc.Loss, First: true, Bytes: c.mss, InFlight: c.flight,
+				Delivered: c.rate.delivered, PriorDelivered: c.rate.delivered, LostTotal: c.rate.lost, PriorLost: c.rate.lost})
+			c.control.Congested(now, cc.Signal{Kind: cc.Exit, InFlight: c.flight})
+		}
+	case !duplicate:
+		return
 	}
+	k.probing = false
 }

@@ -12,6 +12,10 @@ import (
 // out-of-order segment must not grow with what came before (CVE-2018-5390).
 const maxHoles = 1024
 
+// minPiece is what the pieces behind holes have to be on average, in bytes, when
+// there are many: each costs memory and time beside its bytes.
+const minPiece = 256
+
 // reassembly holds what arrived behind a hole.
 type reassembly struct {
 	spans  []span  // by offset, disjoint
@@ -38,11 +42,13 @@ func (r *reassembly) reset() {
 }
 
 // insert takes ref, the bytes from off on, and keeps what it does not have. It
-// reports the number of new bytes; refused says that there are too many holes.
+// reports the number of new bytes; refused says that there are too many holes or
+// crumbs.
 func (r *reassembly) insert(now mono.Time, off uint64, ref buf.Ref) (fresh int, refused bool) {
 	end := off + uint64(ref.Len())
 	k := sort.Search(len(r.ranges), func(i int) bool { return r.ranges[i].end >= off })
-	if len(r.ranges) >= maxHoles && (k == len(r.ranges) || end < r.ranges[k].off) {
+	if len(r.ranges) >= maxHoles && (k == len(r.ranges) || end < r.ranges[k].off) ||
+		len(r.spans) >= maxHoles && r.bytes < minPiece*len(r.spans) {
 		ref.Release()
 		return 0, true
 	}

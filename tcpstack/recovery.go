@@ -112,7 +112,7 @@ func (c *Conn) undoEpisode(now mono.Time) {
 	c.lostBytes = 0
 	c.lostFrom = c.nxt
 	c.rec.phase, c.rec.undo, c.rec.frto = open, false, false
-	c.rtt.backoff = 0
+	c.timeouts = 0
 	c.control.Congested(now, cc.Signal{Kind: cc.Spurious, InFlight: c.flight})
 }
 

@@ -25,7 +25,7 @@ type rttState struct {
 	min          time.Duration // 0: no sample yet
 	minAt        mono.Time     // when min was measured
 	floor        time.Duration // smallest variance term of the RTO
-	backoff      int           // timeouts in a row
+	backoff      int           // doublings of the RTO; Karn: kept until the next sample
 }
 
 func (r *rttState) init(now mono.Time, floor time.Duration, snap *Snapshot) {
@@ -40,6 +40,7 @@ func (r *rttState) init(now mono.Time, floor time.Duration, snap *Snapshot) {
 func (r *rttState) sample(d time.Duration) {
 	d = max(d, time.Microsecond)
 	r.latest = d
+	r.backoff = 0 // RFC 6298, 5: a new measurement takes the backoff back
 	if r.srtt == 0 {
 		r.srtt, r.rttvar = d, d/2
 		return

@@ -292,6 +292,18 @@ func TestSegmentOnTheWrongShardReachesItsFlow(t *testing.T) {
 	wantPassed(t, splice.Server, p.frame(), out[0])
 }
 
+// A handshake whose place among the owners another shard's flow has stays where
+// it is.
+func TestHandshakeAtATakenPlace(t *testing.T) {
+	b := newBox(t, 2)
+	b.term.owners.mask = 0 // one place for all
+	b.handshake(1, web4)
+	b.handshake(0, web6asweb4)
+	if n := b.count(0).handoff.tcp; n != 0 || b.term.shards[0].flows.find(web6asweb4) == nil {
+		t.Errorf("%d segments handed over, flow %v", n, b.term.shards[0].flows.find(web6asweb4))
+	}
+}
+
 func TestFullInboxDrops(t *testing.T) {
 	b := newBox(t, 2)
 	b.handshake(1, web4)

@@ -117,15 +117,16 @@ func TestOwners(t *testing.T) {
 	var o owners
 	o.init(1000, 7)
 	o.set(web4, 3)
-	if got := o.at(&web4).Load(); got != 4 {
-		t.Errorf("owner %d", got)
+	place, held := o.at(&web4, 3)
+	if got := place.Load(); got != held || got&shardMask != 4 {
+		t.Errorf("owner %x, want %x", got, held)
 	}
 	o.clear(web4, 2) // somebody else's
-	if o.at(&web4).Load() != 4 {
+	if place.Load() != held {
 		t.Error("cleared by a shard that does not own it")
 	}
 	o.clear(web4, 3)
-	if o.at(&web4).Load() != 0 {
+	if place.Load() != 0 {
 		t.Error("not cleared")
 	}
 }

@@ -12,41 +12,52 @@ import (
 // owners says which shard has the flow of a tuple, for frames that arrive on
 // another: ICMP errors usually, TCP never if the kernel keeps its word. It is a
 // table of fixed size by hash. Where two flows meet the later one counts, and
-// what the other would have been told passes.
+// what the other would have been told passes. A place holds a part of the hash
+// too: a handshake that meets an older flow there must not be given away to the
+// shard of that.
 type owners struct {
 	seed   uint64
 	mask   uint64
-	places []atomic.Uint32 // 1 + index of the shard; 0: nobody
+	places []atomic.Uint64 // 0: nobody; else the hash, its lowest bits 1 + index of the shard
 }
+
+// shardMask is the part of a place that names a shard: there are fewer than 256.
+const shardMask = 1<<8 - 1
 
 func (o *owners) init(flows int, seed uint64) {
 	n := 1024
 	for n < 2*flows && n < 1<<22 {
 		n *= 2
 	}
-	o.seed, o.mask, o.places = seed, uint64(n-1), make([]atomic.Uint32, n)
+	o.seed, o.mask, o.places = seed, uint64(n-1), make([]atomic.Uint64, n)
 }
 
-func (o *owners) at(t *wire.Tuple) *atomic.Uint32 {
+// at gives the place of t, and what it holds if shard has the flow.
+func (o *owners) at(t *wire.Tuple, shard int) (place *atomic.Uint64, held uint64) {
 	h := hash(t.Src[:], o.seed)
 	h = hash(t.Dst[:], h)
 	h = hash([]byte{byte(t.SrcPort >> 8), byte(t.SrcPort), byte(t.DstPort >> 8), byte(t.DstPort)}, h)
-	return &o.places[h&o.mask]
+	return &o.places[h&o.mask], h&^shardMask | uint64(shard+1)
 }
 
-func (o *owners) set(t wire.Tuple, shard int) { o.at(&t).Store(uint32(shard + 1)) }
+func (o *owners) set(t wire.Tuple, shard int) {
+	place, held := o.at(&t, shard)
+	place.Store(held)
+}
 
 func (o *owners) clear(t wire.Tuple, shard int) {
-	o.at(&t).CompareAndSwap(uint32(shard+1), 0)
+	place, held := o.at(&t, shard)
+	place.CompareAndSwap(held, 0)
 }
 
 // other gives the shard that has the flow of t, nil if it is s or nobody.
 func (s *shard) other(t wire.Tuple) *shard {
-	i := s.t.owners.at(&t).Load()
-	if i == 0 || int(i-1) == s.index {
+	place, mine := s.t.owners.at(&t, s.index)
+	held := place.Load()
+	if held == 0 || held == mine || (held^mine)&^shardMask != 0 {
 		return nil
 	}
-	return s.t.shards[i-1]
+	return s.t.shards[held&shardMask-1]
 }
 
 // parcel is a frame on its way to another shard, copied.

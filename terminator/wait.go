@@ -50,6 +50,7 @@ func (w *waiter) wake() {
 
 // wait returns when there is something to read, when woken, or after d.
 func (w *waiter) wait(d time.Duration) error {
+	d = max(d, 0) // a negative one would be for ever
 	var events [4]unix.EpollEvent
 	var n int
 	var errno unix.Errno
@@ -58,7 +59,7 @@ func (w *waiter) wait(d time.Duration) error {
 		n, err = unix.EpollWait(w.epoll, events[:], int((d+time.Millisecond-1)/time.Millisecond))
 		errno, _ = err.(unix.Errno)
 	} else {
-		ts := unix.NsecToTimespec(int64(max(d, 0)))
+		ts := unix.NsecToTimespec(int64(d))
 		var r uintptr
 		r, _, errno = unix.Syscall6(unix.SYS_EPOLL_PWAIT2, uintptr(w.epoll), uintptr(unsafe.Pointer(&events[0])), uintptr(len(events)),
 			uintptr(unsafe.Pointer(&ts)), 0, 0)

@@ -35,6 +35,7 @@ type daemon struct {
 	steering *netcfg.Steering
 	server   *http.Server
 	ended    chan error // from Run of the Terminator
+	failed   chan error // from the heartbeat
 	stop     func()     // ends Run and the heartbeat
 	beating  sync.WaitGroup
 
@@ -45,7 +46,7 @@ type daemon struct {
 // startDaemon brings everything up. When it fails, everything is as before.
 func startDaemon(ctx context.Context, file string, table *policy.Table, level zap.AtomicLevel, log *zap.Logger) (_ *daemon, err error) {
 	ctx, stop := context.WithCancel(ctx)
-	d := &daemon{file: file, log: log, level: level, first: table, stop: stop, ended: make(chan error, 1)}
+	d := &daemon{file: file, log: log, level: level, first: table, stop: stop, ended: make(chan error, 1), failed: make(chan error, 1)}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, d.close())
@@ -104,6 +105,8 @@ func startDaemon(ctx context.Context, file string, table *policy.Table, level za
 	case err := <-d.ended:
 		d.ended <- nil // for close
 		return nil, err
+	case err := <-d.failed:
+		return nil, fmt.Errorf("%w: %w", errHost, err)
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
@@ -165,6 +168,8 @@ func (d *daemon) serve(ctx context.Context, signals <-chan os.Signal) error {
 			return d.shutdown(ctx, signals)
 		case err := <-d.ended:
 			d.ended <- nil // for close
+			return errors.Join(err, d.close())
+		case err := <-d.failed:
 			return errors.Join(err, d.close())
 		}
 	}

@@ -18,12 +18,15 @@ const (
 
 // heartbeat keeps steering alive as long as every shard turns. When one stands
 // still, steering lapses by itself, and traffic flows without accd. It closes
-// steered after the first beat.
+// steered after the first beat. When steering cannot be kept alive because the
+// host has changed, the daemon ends: what it holds cannot reach its receivers,
+// and the next start repairs the host.
 func (d *daemon) heartbeat(ctx context.Context, steered chan<- struct{}) {
 	tick := time.NewTicker(beatEvery)
 	defer tick.Stop()
 	turned := d.Turns()
-	last := time.Now() // of the last beat
+	last := time.Now()    // of the last beat
+	var failing time.Time // since then beats fail; zero: they do not
 	for {
 		select {
 		case <-ctx.Done():
@@ -47,13 +50,21 @@ func (d *daemon) heartbeat(ctx context.Context, steered chan<- struct{}) {
 			}
 		}
 		if err := d.steering.Beat(); err != nil {
-			if ctx.Err() == nil && d.Describe().State != admin.Draining {
+			if ctx.Err() != nil || d.Describe().State == admin.Draining {
+				continue
+			}
+			if failing.IsZero() {
+				failing = time.Now()
 				d.log.Warn("heartbeat", zap.Error(err))
-				d.become(admin.Bypassed)
+			}
+			d.become(admin.Bypassed)
+			if time.Since(failing) > beatGap {
+				d.failed <- err
+				return
 			}
 			continue
 		}
-		last = time.Now()
+		last, failing = time.Now(), time.Time{}
 		d.become(admin.Accelerating)
 		if steered != nil {
 			close(steered)

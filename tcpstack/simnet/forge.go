@@ -40,7 +40,7 @@ func (n *Network) forge(kind Forgery, side splice.Side) *Packet {
 		return n.Hosts[s].iss.Add(1 + int(n.Hosts[s].app.Total()) + 2 + r.IntN(1<<16))
 	}
 	p := &Packet{
-		From: side, Is6: last.Is6, Forged: true,
+		From: side, Is6: last.Is6, Forged: true, Borrowed: last,
 		Seq: n.sentUpTo[side], Ack: last.Ack, Flags: wire.ACK, Window: uint16(r.Uint32()), Options: last.Options,
 	}
 	p.Options.Set &= wire.HasTS

@@ -123,7 +123,7 @@ func (l *Link) segment(r *run, from, to int, size int64) {
 		return
 	}
 	l.last = at
-	if !l.GRO || r.to > r.from && int64(to-r.from) > max(int64(2*(to-from)), l.Rate/1000) {
+	if !l.GRO || l.Rate > 0 && int64(to-r.from) > max(int64(2*(to-from)), l.Rate/1000) {
 		r.deliver() // what arrives over more than 1 ms is not one superpacket
 	}
 	r.add(from, to, at)

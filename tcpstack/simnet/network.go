@@ -103,6 +103,10 @@ func (n *Network) attack(a Attack) {
 
 func (n *Network) check() { n.Box.check() }
 
+// letGo is within which accd forgets a connection whose ends are gone
+// (RFC 9293, 3.8.3: R2).
+const letGo = 40 * time.Minute
+
 // Run carries the connection to its end and judges it.
 func (n *Network) Run() error {
 	n.Hosts[splice.Client].Connect()
@@ -111,8 +115,9 @@ func (n *Network) Run() error {
 		return err
 	}
 	if ended() {
-		// What is under way arrives, and accd lets go.
-		if err := n.Sim.Run(2*time.Minute, nil); err != nil {
+		// What is under way arrives, and accd lets go, at the latest when its
+		// last retransmission has not been answered.
+		if err := n.Sim.Run(letGo, nil); err != nil {
 			return err
 		}
 	}

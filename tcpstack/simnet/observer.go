@@ -8,8 +8,8 @@ import (
 
 // Observer stands beside a Box, sees what comes in and goes out, and holds it
 // to the six invariants of custody from the outside: it trusts nothing the Flow
-// says about itself but its state and what it holds. Forged and corrupted
-// packets count for nothing.
+// says about itself but its state and what it holds. Of forged packets only what
+// is true counts, corrupted ones count for nothing.
 type Observer struct {
 	sim  *Sim
 	keys [2]uint64 // of the streams, by who sends them
@@ -56,13 +56,14 @@ func raise(n *wire.Seq, set *bool, to wire.Seq) {
 
 // heard notes a packet that reached the box.
 func (o *Observer) heard(p *Packet) {
+	me := &o.side[p.From]
 	if p.Forged {
 		o.lied = true
+		me.borrow(p)
 	}
 	if p.Bad || p.Forged {
 		return
 	}
-	me := &o.side[p.From]
 	if p.Flags.Has(wire.SYN) {
 		me.heard, me.iss = true, p.Seq
 		me.scale, me.scaleIn = 0, p.Options.Has(wire.HasWScale)
@@ -84,6 +85,17 @@ func (o *Observer) heard(p *Packet) {
 	}
 }
 
+// borrow notes what is true of a forged packet: numbers that the endpoint has
+// sent, although the box may not have seen them.
+func (s *sight) borrow(p *Packet) {
+	if p.Ack == p.Borrowed.Ack && p.Flags.Has(wire.ACK) {
+		raise(&s.acked, &s.acks, p.Ack)
+	}
+	if p.Options.TSVal == p.Borrowed.Options.TSVal {
+		s.vals[p.Options.TSVal] = true
+	}
+}
+
 func (s *sight) offers(edge wire.Seq) { raise(&s.edge, &s.anyEdge, edge) }
 
 // window gives the bytes a packet offers.
@@ -97,12 +109,12 @@ func (o *Observer) window(p *Packet) int {
 
 // passed notes a packet that left unmodified.
 func (o *Observer) passed(p *Packet) {
-	if p.Bad || p.Forged || !p.Flags.Has(wire.ACK) || p.Flags.Has(wire.RST) {
+	if p.Bad || p.Forged && p.Ack != p.Borrowed.Ack || !p.Flags.Has(wire.ACK) || p.Flags.Has(wire.RST) {
 		return
 	}
 	to := &o.side[p.From.Other()]
 	raise(&to.passed, &to.anyPassed, p.Ack)
-	if p.Ack.LessEq(to.came) {
+	if !p.Forged && p.Ack.LessEq(to.came) {
 		// The window of an ACK for bytes that never came by the box says
 		// nothing to it: it could as well be forged.
 		raise(&to.right, &to.anyRight, p.Ack.Add(o.window(p)))

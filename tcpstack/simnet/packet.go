@@ -22,9 +22,10 @@ type Packet struct {
 	Urgent   uint16
 	Options  wire.Options
 	Data     []byte
-	GSOSize  int  // payload bytes per segment of a superpacket; 0: one segment
-	Bad      bool // the checksum is wrong
-	Forged   bool // made by an attacker
+	GSOSize  int     // payload bytes per segment of a superpacket; 0: one segment
+	Bad      bool    // the checksum is wrong
+	Forged   bool    // made by an attacker,
+	Borrowed *Packet // who has seen this one of the same endpoint
 }
 
 // Len gives the length in sequence space (RFC 9293, 3.4).

@@ -60,7 +60,7 @@ func TestForged(t *testing.T) {
 		c := Random(seed)
 		d := dice{rand.New(rand.NewPCG(seed, 0xf0e))}
 		c.Faults = nil
-		c.Forged = d.attacks(60)
+		c.Forged = d.attacks(12)
 		return c
 	})
 }
@@ -78,7 +78,7 @@ func TestForgedDrain(t *testing.T) {
 				For: d.duration(time.Millisecond, 4*time.Second), Side: splice.Side(d.IntN(2)),
 			})
 		}
-		c.Forged = d.attacks(40)
+		c.Forged = d.attacks(8)
 		return c
 	})
 }

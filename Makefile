@@ -24,6 +24,7 @@ demo: deps-demo build ## a whole accelerated WAN on this machine, in namespaces 
 test: deps-test ## vet, and every test but e2e with the race detector; as root nothing is skipped
 	$(GO) vet ./...
 	$(RACE) $$($(GO) list ./... | grep -v /e2e)
+	$(GO) test ./tcpstack/simnet # its tables and all its networks: pure code, slow under the race detector
 
 e2e: deps-test build ## real programs through accd in namespaces (root)
 	ACCD_BIN=$(CURDIR)/bin/accd $(GO) test -count=1 -timeout 20m ./e2e/...
@@ -35,7 +36,7 @@ lint: ## gofmt, vet, staticcheck, golangci-lint (the tools are built on first us
 	$(TOOL) golangci-lint run ./...
 
 sim: ## many more random networks than `make test` runs: make sim SEEDS=100000
-	$(GO) test ./tcpstack/simnet -count=1 -timeout 0 -run Random -seeds $(SEEDS)
+	$(GO) test ./tcpstack/simnet -count=1 -timeout 0 -run 'Random|Forged|Faultless' -seeds $(SEEDS)
 
 fuzz: ## every fuzz target for a while: make fuzz FUZZTIME=10m
 	@set -e; for pkg in $$($(GO) list ./...); do \

@@ -240,12 +240,12 @@ func TestBeatNoticesTampering(t *testing.T) {
 			p.BeatTimeout = 300 * time.Millisecond
 			a := r.start(p)
 			old := r.dial(r.client, server4+":80")
+			a.hang()
 			words := strings.Fields(what)
 			r.run(r.box, words[0], words[1:]...)
 			if err := a.Beat(); err == nil || !strings.Contains(err.Error(), "accd") {
 				t.Errorf("Beat: %v, want what is wrong", err)
 			}
-			a.hang()
 			for _, c := range []*peer{old, r.dial(r.client, server4+":80")} {
 				if err := c.exchange(100<<10, 5*time.Second); err != nil {
 					t.Errorf("%s: %v", c.remote(), err)

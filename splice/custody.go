@@ -48,7 +48,7 @@ func (c *custody) taken(from Side) uint64 {
 //
 // A segment that begins so far from what the two Conns know that the opposite
 // endpoint would not take its data either is not of this custody: it passes, as
-// accd never drops what it does not own (architecture, rule 1), and the endpoint
+// accd never drops what it does not own (ARCHITECTURE.md, Custody), and the endpoint
 // answers it as it would without accd. Everything else is the Conn's to judge;
 // what that does not believe changes nothing and ends here, because the opposite
 // endpoint, which is behind, might believe it.

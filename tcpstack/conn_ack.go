@@ -53,12 +53,16 @@ func (c *Conn) receiveAck(now mono.Time, s *Segment, ack uint64) {
 	c.retx.probes = 0
 
 	if c.rec.frto && d.bytes > 0 {
-		// RFC 5682, 3.1 step 2 and 3: data from before the timeout arrives
-		// that nobody sent again.
-		if d.original && advanced {
+		switch {
+		case d.original && advanced:
+			// RFC 5682, 3.1 step 3b: data from before the timeout arrives
+			// that nobody sent again.
 			c.undoEpisode(now)
+		case advanced && !c.rec.onlyNew && c.nxt < c.out.end && c.usable() >= c.mss:
+			c.rec.onlyNew = true // step 2b: what new data finds will tell
+		default:
+			c.rec.frto = false // step 2a, 3a: the loss was real
 		}
-		c.rec.frto = false
 	}
 	var wait time.Duration
 	if c.snap.SACK {

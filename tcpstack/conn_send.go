@@ -30,7 +30,7 @@ func (c *Conn) Transmit(now mono.Time, p *Packet) bool {
 
 // sendAgain sends the first lost packet, or as much of it as may leave.
 func (c *Conn) sendAgain(now mono.Time, p *Packet) bool {
-	if c.lostBytes == 0 {
+	if c.lostBytes == 0 || c.rec.frto && c.rec.onlyNew {
 		return false
 	}
 	i := c.sent.find(c.lostFrom)

@@ -201,6 +201,31 @@ func TestSpuriousTimeout(t *testing.T) {
 	s.peer(0, 0, 10_000)
 }
 
+// RFC 5682, 3.1, step 2b: an ACK of the head alone does not tell, what comes after
+// new data does. So nothing but the head is sent twice.
+func TestSpuriousTimeoutOneByOne(t *testing.T) {
+	s := established(t, nil, nil)
+	s.write(20_000)
+	s.sendAll()
+	before, _, _ := s.c.Congestion()
+	for s.c.Stats().Timeouts == 0 {
+		s.advance(time.Hour)
+		if s.c.Stats().Timeouts == 0 {
+			s.flush() // the tail loss probe
+		}
+	}
+	s.want("0:1000 ack 0")
+	s.wait(10 * time.Millisecond)
+	for i := 1; i <= 10; i++ {
+		s.peer(0, 0, 1000*i)
+		s.sendAll()
+	}
+	if w, _, _ := s.c.Congestion(); w < before || s.c.Stats().Spurious != 1 || s.c.Stats().Retransmitted > 2 {
+		t.Errorf("window %d after %d, %+v", w, before, *s.c.Stats())
+	}
+	s.peer(0, 0, 20_000)
+}
+
 // RFC 2018, 8: a receiver may throw away what it SACKed; after a timeout it is
 // sent again.
 func TestReneging(t *testing.T) {

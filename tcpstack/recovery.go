@@ -32,7 +32,8 @@ type recovery struct {
 	undo      bool
 	undoFrom  uint64
 	undoBytes int  // sent again and not yet reported twice
-	frto      bool // RFC 5682, with SACK: the first ACK after the timeout tells
+	frto      bool // RFC 5682, with SACK: the first ACKs after the timeout tell
+	onlyNew   bool // with frto: until the next ACK nothing is sent again
 
 	// Peers without SACK (RFC 6582).
 	dupAcks int

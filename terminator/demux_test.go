@@ -28,7 +28,7 @@ func wantPassed(t *testing.T, from splice.Side, in []byte, g got) {
 	}
 }
 
-// architecture.md, 1: a packet that accd does not own leaves unmodified through
+// A packet that accd does not own leaves unmodified through
 // the other tap.
 func TestForeignFramesPassUnmodified(t *testing.T) {
 	tcp := packet{tuple: web4, flags: wire.ACK | wire.PSH, seq: 7, ack: 9, window: 1, payload: []byte("mid-stream"), options: &clientTS}.frame()

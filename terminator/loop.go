@@ -55,6 +55,7 @@ func (s *shard) guarded(now mono.Time) (next mono.Time) {
 // to blame referred to in the pool stays in use.
 func (s *shard) recovered(r any) {
 	s.count.panics++
+	s.pending.Store(true) // others may still wait for an answer
 	culprit := s.current
 	s.current = nil
 	name := ""

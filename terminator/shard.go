@@ -249,11 +249,16 @@ func (s *shard) gap() {
 
 // answer runs what others have asked for.
 func (s *shard) answer() {
-	s.requests.Lock()
-	list := s.requests.list
-	s.requests.list = nil
-	s.requests.Unlock()
-	for _, do := range list {
+	for {
+		s.requests.Lock()
+		if len(s.requests.list) == 0 {
+			s.requests.list = nil
+			s.requests.Unlock()
+			return
+		}
+		do := s.requests.list[0]
+		s.requests.list = s.requests.list[1:]
+		s.requests.Unlock()
 		do(s)
 	}
 }

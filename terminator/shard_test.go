@@ -47,7 +47,7 @@ func TestGap(t *testing.T) {
 	}
 }
 
-// style.md, 26: a shard that panics drains or resets only its own flows.
+// A shard that panics drains or resets only its own flows.
 func TestPanicCostsOneFlow(t *testing.T) {
 	b := newBox(t, 1)
 	b.handshake(0, web4)
@@ -57,9 +57,14 @@ func TestPanicCostsOneFlow(t *testing.T) {
 		s.current = s.flows.find(web4)
 		panic("made by the test")
 	})
+	answered := false
+	s.ask(func(*shard) { answered = true })
 	b.turn()
 	if s.count.panics != 1 || s.flows.find(web4) != nil || s.flows.find(web6) == nil {
 		t.Fatalf("%d panics, %d flows", s.count.panics, s.flows.len())
+	}
+	if !answered {
+		t.Error("who asked behind the panic waits for ever")
 	}
 	// Both connections go on, the one as a stranger.
 	for _, tuple := range []wire.Tuple{web4, web6} {

@@ -26,8 +26,14 @@ func mapLedger(path string) ([]byte, error) {
 	}
 	defer f.Close() // the mapping stays
 	size := splice.LedgerSize(ledgerSlots)
-	if err := f.Truncate(int64(size)); err != nil {
-		return nil, fmt.Errorf("ledger %s: %w", path, err)
+	// Reserved, not only as long: a write to memory whose file finds no room
+	// would end the process.
+	err = unix.Fallocate(int(f.Fd()), 0, 0, int64(size))
+	if errors.Is(err, unix.EOPNOTSUPP) {
+		err = f.Truncate(int64(size))
+	}
+	if err != nil {
+		return nil, fmt.Errorf("ledger %s: %w; it needs %d bytes", path, err, size)
 	}
 	mem, err := unix.Mmap(int(f.Fd()), 0, size, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
 	if err != nil {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -27,7 +28,7 @@ func statusCommand() *cobra.Command {
 				return classify(err)
 			}
 			if a.out.json() {
-				return a.out.write(c.OutOrStdout(), st)
+				return errors.Join(a.out.write(c.OutOrStdout(), st), degraded(st))
 			}
 			// Rates come from two looks.
 			first, begin := st, time.Now()
@@ -40,15 +41,20 @@ func statusCommand() *cobra.Command {
 				return classify(err)
 			}
 			printStatus(c.OutOrStdout(), st, first.Terminator, time.Since(begin))
-			if st.State == admin.Bypassed {
-				return &exitError{code: exitDegraded}
-			}
-			return nil
+			return degraded(st)
 		},
 	}
 	a.flags(c)
 	c.Flags().DurationVar(&over, "over", 500*time.Millisecond, "how long to measure rates")
 	return c
+}
+
+// degraded is an error without words if the daemon does not accelerate.
+func degraded(st *admin.Status) error {
+	if st.State == admin.Bypassed {
+		return &exitError{code: exitDegraded}
+	}
+	return nil
 }
 
 // printStatus shows a daemon's state; before is what it was a while ago.

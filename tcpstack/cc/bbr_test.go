@@ -20,7 +20,7 @@ func (f *flow) until(t *testing.T, state string) {
 }
 
 // A steady random loss below the threshold costs hardly anything, whatever the
-// ACKs look like: tcp.md asks for 90 % of the bandwidth.
+// ACKs look like: 90 % of the bandwidth is asked for.
 func TestBBRUtilisation(t *testing.T) {
 	for _, tc := range []struct {
 		loss, want float64

@@ -1,3 +1,8 @@
+//go:build !race
+
+// The race detector has nothing to find here, and would make these tables, the
+// longest tests, ten times as long.
+
 package simnet
 
 import (
@@ -12,7 +17,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"accd/splice"
-	"accd/tcpstack"
 	"accd/tcpstack/buf"
 	"accd/tcpstack/cc"
 )
@@ -35,19 +39,6 @@ func golden(t *testing.T, name, got string) {
 	}
 	if d := cmp.Diff(string(want), got); d != "" {
 		t.Errorf("%s differs (-want +got); if the change is meant, go test -update and review the diff:\n%s", name, d)
-	}
-}
-
-// endpoint is a host as a current system is: SACK, timestamps, window scaling.
-func endpoint(t *testing.T, algorithm string, buffer int) HostConfig {
-	t.Helper()
-	control, err := cc.Constructor(algorithm, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return HostConfig{
-		Stack: tcpstack.Config{NewController: control, Buffer: buffer},
-		MSS:   1460, SACK: true, Timestamps: true, WScale: 10, SendSpace: buffer,
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"accd/splice"
 	"accd/tcpstack"
 	"accd/tcpstack/buf"
+	"accd/tcpstack/cc"
 )
 
 // exchange runs one connection to its end.
@@ -109,4 +110,17 @@ func TestPathMTU(t *testing.T) {
 	path := lan
 	path.Out.MTU, path.Back.MTU = 1400, 900
 	wantComplete(t, exchange(t, 1, path, cfg, scripts), scripts)
+}
+
+// endpoint is a host as a current system is: SACK, timestamps, window scaling.
+func endpoint(t *testing.T, algorithm string, buffer int) HostConfig {
+	t.Helper()
+	control, err := cc.Constructor(algorithm, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return HostConfig{
+		Stack: tcpstack.Config{NewController: control, Buffer: buffer},
+		MSS:   1460, SACK: true, Timestamps: true, WScale: 10, SendSpace: buffer,
+	}
 }

@@ -53,7 +53,7 @@ func (s *steady) step() {
 	room := s.pool.Room(stepBytes)
 	s.stamp[Server]++
 	s.seg = tcpstack.Segment{
-		Seq: s.isn[Server].Add(1 + s.sent), Ack: s.isn[Client].Add(1), Flags: wire.ACK, Window: 4096, GSOSize: 1448,
+		Seq: s.isn[Server].Add(1 + s.sent), Ack: s.isn[Client].Add(1), Flags: wire.ACK, Window: 4096,
 		Options: wire.Options{Set: wire.HasTS, TSVal: s.stamp[Server]},
 		Payload: s.pool.Keep(0, len(room)),
 	}

@@ -87,6 +87,10 @@ func (f *Flow) slow(now mono.Time, far Side) {
 	} else if l.stuck.IsZero() {
 		l.stuck = now
 	}
+	// Small pieces that stay keep the memory of much that has left.
+	if p := f.env.Pool; p.Budget > 0 && p.InUse() > p.Budget/2 && waits && now.Sub(l.idle) >= slowAfter {
+		c.stream[far.Other()].Pack(p)
+	}
 	c.conn[far.Other()].Hold(waits && (now.Sub(max(conn.Progressed(), l.idle)) >= slowAfter ||
 		!l.stuck.IsZero() && now.Sub(l.stuck) >= slowAfter))
 }

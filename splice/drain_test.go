@@ -92,7 +92,6 @@ func TestURGDrains(t *testing.T) {
 		s := r.seg(Client, 1000, 1, 0)
 		if why == Urgent {
 			s.Flags |= wire.URG
-			s.Urgent = 1
 		} else {
 			s.Options.Set |= wire.HasUnknown
 		}

@@ -68,8 +68,7 @@ func (f *Flow) Kill(now mono.Time) {
 	}
 	if !c.ending.on {
 		if f.Held() == [2]int{} {
-			f.release()
-			f.back()
+			f.exit(now)
 			return
 		}
 		f.beginEnding(now, Client, Killed)

@@ -280,6 +280,19 @@ func (f *Flow) Legs() (client, server *tcpstack.Conn) {
 	return &f.c.conn[Client], &f.c.conn[Server]
 }
 
+// Forsake ends a flow in which a panic occurred: its places in the ledger and in
+// the budget are free again. What its Streams refer to is left alone, since
+// nobody knows what state it is in.
+func (f *Flow) Forsake() {
+	if c := f.c; c != nil {
+		if c.slot >= 0 {
+			f.env.Ledger.release(c.slot)
+		}
+		f.env.charged -= c.charge
+	}
+	f.c, f.state, f.why = nil, Gone, Restart
+}
+
 func (f *Flow) count(why Reason) { f.env.Count.By[why]++ }
 
 // end makes the flow Gone: what it held is given up.

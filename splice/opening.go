@@ -120,6 +120,11 @@ func (o *Opening) slot(now mono.Time, t *wire.Tuple, make bool) *handshake {
 	return oldest
 }
 
+// Follows reports whether the handshake of a client's tuple is being followed.
+func (o *Opening) Follows(now mono.Time, client wire.Tuple) bool {
+	return o.slot(now, &client, false) != nil
+}
+
 func (o *Opening) count(r Reason) {
 	if o.Count != nil {
 		o.Count.By[r]++

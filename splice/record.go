@@ -1,6 +1,7 @@
 package splice
 
 import (
+	"math"
 	"time"
 
 	"accd/tcpstack"
@@ -45,6 +46,7 @@ type Direction struct {
 
 	tsFresh uint32  // Unsynced: TSval of the newest segment
 	MSS     uint16  // its MSS option; 0: none
+	minAge  uint16  // how old MinRTT was when the last custody ended, seconds
 	Scale   uint8   // shift of the windows it sends (RFC 7323, 2)
 	TTL     uint8   // of its packets
 	TOS     uint8   // of its packets, without ECN
@@ -106,6 +108,9 @@ func (r *Record) snapshot(now mono.Time, side Side, s *tcpstack.Snapshot) {
 		RTTVar:     time.Duration(me.RTTVar) * time.Microsecond,
 		MinRTT:     time.Duration(me.MinRTT) * time.Microsecond,
 	}
+	if me.Learned > uint32(me.minAge) {
+		s.MinRTTAt = mono.Time(me.Learned-uint32(me.minAge)) * mono.Time(time.Second)
+	}
 	if me.is(hasTS) {
 		s.TSRecent, s.TSRecentAge = me.TSRecent, me.TSAge
 	}
@@ -121,6 +126,7 @@ func (r *Record) snapshot(now mono.Time, side Side, s *tcpstack.Snapshot) {
 func (r *Record) learn(now mono.Time, side Side, s *tcpstack.Snapshot) {
 	d := &r.Dir[side]
 	d.SRTT, d.RTTVar, d.MinRTT = micros(s.SRTT), micros(s.RTTVar), micros(s.MinRTT)
+	d.minAge = uint16(min(max(0, now.Sub(s.MinRTTAt)/time.Second), math.MaxUint16))
 	d.Window, d.Ssthresh = clip(s.CC.Window), clip(s.CC.Ssthresh)
 	d.Bandwidth, d.Learned = clip(int(s.CC.Bandwidth>>10)), seconds(now)
 }

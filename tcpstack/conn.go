@@ -44,9 +44,9 @@ type Config struct {
 	// Retries is how many timeouts in a row without progress the Conn
 	// survives (RFC 9293, R2); 0: 15, as Linux.
 	Retries int
-	// MaxSegment caps the payload of one packet in bytes; 0: superpackets of
-	// up to 64 KiB. A device that cannot segment wants 1: one MSS.
-	MaxSegment int
+	// NoSegmentation says that the device cannot cut superpackets: no packet
+	// carries more than one full segment.
+	NoSegmentation bool
 	// Relay says that both ends of the Conn's streams belong to endpoints that
 	// talk to each other, as in custody: timestamps are set by SetTimestamp,
 	// a FIN is sent only when everything before it is acknowledged, and a

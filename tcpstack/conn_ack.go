@@ -65,10 +65,11 @@ func (c *Conn) receiveAck(now mono.Time, s *Segment, ack uint64) {
 		}
 	}
 	var wait time.Duration
+	known := d.bytes
 	if c.snap.SACK {
 		wait = c.detect(now)
 	} else {
-		c.withoutSACK(now, s, advanced, moved || old)
+		known = c.withoutSACK(now, s, advanced, moved || old, d.bytes)
 	}
 	if c.rec.phase != open && c.una >= c.rec.point {
 		c.leave(now)
@@ -87,7 +88,7 @@ func (c *Conn) receiveAck(now mono.Time, s *Segment, ack uint64) {
 		c.control.Acked(now, a)
 	}
 	if c.rec.phase == fast {
-		c.prr(d.bytes, advanced && a.Lost == 0)
+		c.prr(known, advanced && a.Lost == 0)
 	}
 	if advanced || d.bytes > 0 || wait > 0 || c.sent.n == 0 {
 		// RFC 6298, 5.3: an ACK that brings nothing new restarts nothing.
@@ -223,21 +224,27 @@ func (c *Conn) window(s *Segment, ack uint64) bool {
 }
 
 // withoutSACK is loss detection by duplicate ACKs (RFC 5681, 2; RFC 6582).
-// An ACK that is old, or moves the window, is no duplicate.
-func (c *Conn) withoutSACK(now mono.Time, s *Segment, advanced, other bool) {
+// An ACK that is old, or moves the window, is no duplicate. It gives the bytes
+// that the ACK tells have left the network: newly acknowledged ones less what
+// duplicate ACKs told of before (RFC 9937, 6.1).
+func (c *Conn) withoutSACK(now mono.Time, s *Segment, advanced, other bool, newly int) (known int) {
 	if advanced {
+		known = max(0, newly-c.rec.dupAcks*c.mss)
 		if c.rec.phase == fast && c.una < c.rec.point {
-			// RFC 6582, 3.2 step 3: a partial ACK shows the next hole.
-			c.rec.dupAcks = max(0, c.rec.dupAcks-1)
+			// RFC 6582, 3.2 step 3: a partial ACK shows the next hole. Beyond
+			// the segment sent again it covers what made duplicate ACKs.
+			c.rec.dupAcks = max(0, c.rec.dupAcks-max(0, newly/c.mss-1))
 			c.headLost(now)
-			return
+			return known
 		}
 		c.rec.dupAcks = 0
-		return
+		return known
 	}
 	if !other && s.Payload.Len() == 0 && !s.Flags.Has(wire.FIN) && c.flight > 0 {
 		c.dupAck(now)
+		return c.mss
 	}
+	return 0
 }
 
 // offset converts a sequence number near SND.UNA to an offset; what lies before

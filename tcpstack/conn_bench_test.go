@@ -36,7 +36,7 @@ func (l *loop) move(i int) {
 	l.conn[i].Expire(l.now)
 	for l.conn[i].Transmit(l.now, &l.pkt) {
 		p, s := &l.pkt, &l.seg
-		s.Seq, s.Ack, s.Flags, s.Window, s.Options, s.GSOSize = p.Seq, p.Ack, p.Flags, p.Window, p.Options, p.GSOSize
+		s.Seq, s.Ack, s.Flags, s.Window, s.Options = p.Seq, p.Ack, p.Flags, p.Window, p.Options
 		room := l.pool.Room(p.Len)
 		n := 0
 		for _, b := range p.Payload {

@@ -143,7 +143,7 @@ func (c *Conn) may(now mono.Time, n int) int {
 // more where the round trip is short (Linux's tcp_tso_autosize), two segments
 // at least.
 func (c *Conn) burst() int {
-	if c.cfg.MaxSegment > 0 {
+	if c.cfg.NoSegmentation {
 		return c.mss
 	}
 	n := maxPayload

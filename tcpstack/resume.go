@@ -41,6 +41,7 @@ type Snapshot struct {
 
 	// To start well; zero fields are unknown.
 	SRTT, RTTVar, MinRTT time.Duration
+	MinRTTAt             mono.Time // when MinRTT was measured
 	CC                   cc.Memory
 }
 
@@ -105,7 +106,7 @@ func (c *Conn) Snapshot(s *Snapshot) {
 	s.SndWnd, s.MaxWnd = int(c.edge-c.una), c.maxWnd
 	s.RcvNxt, s.RcvEdge = c.rcvSeq(c.acked), c.rcvSeq(c.rcvEdge)
 	s.TSRecent, s.TSRecentAge, s.TSVal = c.tsRecent, c.tsRecentAge, c.tsVal
-	s.SRTT, s.RTTVar, s.MinRTT = c.rtt.srtt, c.rtt.rttvar, c.rtt.min
+	s.SRTT, s.RTTVar, s.MinRTT, s.MinRTTAt = c.rtt.srtt, c.rtt.rttvar, c.rtt.min, c.rtt.minAt
 	s.CC = c.control.Memory()
 	s.CC.MinRTT = c.rtt.min
 }
@@ -117,6 +118,9 @@ func (c *Conn) newController(now mono.Time) {
 		Seed:          uint64(c.snap.SndUna.Uint32())<<32 | uint64(c.snap.RcvNxt.Uint32()),
 		Memory:        c.snap.CC,
 		NoSACK:        !c.snap.SACK,
+	}
+	if c.snap.MinRTTAt != 0 {
+		cfg.Memory.MinRTTAge = now.Sub(c.snap.MinRTTAt)
 	}
 	if c.cfg.NewController != nil {
 		c.control = c.cfg.NewController(cfg)

@@ -32,7 +32,10 @@ func (r *rttState) init(now mono.Time, floor time.Duration, snap *Snapshot) {
 	if floor == 0 {
 		floor = rtoFloor
 	}
-	*r = rttState{srtt: snap.SRTT, rttvar: snap.RTTVar, min: snap.MinRTT, minAt: now, floor: floor}
+	*r = rttState{srtt: snap.SRTT, rttvar: snap.RTTVar, min: snap.MinRTT, minAt: snap.MinRTTAt, floor: floor}
+	if r.minAt == 0 {
+		r.minAt = now
+	}
 }
 
 // sample takes one measurement, from accd's own send time of a packet that was

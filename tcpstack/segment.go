@@ -11,11 +11,8 @@ type Segment struct {
 	Seq, Ack wire.Seq
 	Flags    wire.Flags
 	Window   uint16 // as on the wire, unscaled
-	Urgent   uint16
-	ECN      uint8 // the two ECN bits of the IP header (RFC 3168, 5)
 	Options  wire.Options
 	Payload  buf.Ref
-	GSOSize  int // payload bytes per segment of a superpacket; 0: one segment
 }
 
 // Len gives the length in sequence space: payload, SYN and FIN (RFC 9293, 3.4).

@@ -10,7 +10,8 @@ type Stream struct {
 	base, end uint64 // the bytes [base, end) are here
 	refs      []span // a ring: refs[(head+i)%len] for i < n
 	head, n   int
-	hint      int // index, from head, where the last Gather ended
+	hint      int    // index, from head, where the last Gather ended
+	packed    uint64 // Pack has looked at what is before it
 	closed    bool
 }
 
@@ -81,6 +82,66 @@ func (s *Stream) Discard(to uint64) {
 func (s *Stream) Reset() {
 	s.Discard(s.end)
 	*s = Stream{refs: s.refs}
+}
+
+// What Pack copies: pieces up to packSmall bytes, up to packLarge of them
+// together, and about packTurn bytes at a time.
+const (
+	packSmall = 4 << 10
+	packLarge = 64 << 10
+	packTurn  = 1 << 20
+)
+
+// Pack copies small pieces together that came since the last time: each keeps
+// the whole slab it came in, of which the rest may have left long ago. It is for
+// bytes that are going to stay.
+func (s *Stream) Pack(p *buf.Pool) {
+	if s.packed >= s.end {
+		return
+	}
+	var run [][]byte
+	n, first, kept, copied := s.n, 0, 0, 0
+	put := func(x span) {
+		*s.at(kept) = x
+		kept++
+	}
+	// together packs the pieces from first to i.
+	together := func(i int) {
+		if len(run) > 0 {
+			x := span{s.at(first).off, p.Pack(run)}
+			for ; first < i; first++ {
+				s.at(first).ref.Release()
+			}
+			put(x)
+			run = run[:0]
+		}
+		first = i
+	}
+	bytes := 0
+	end := s.end
+	for i := range n {
+		x := *s.at(i)
+		if copied >= packTurn {
+			end = min(end, x.off)
+		}
+		if x.off < s.packed || x.off >= end || x.ref.Len() > packSmall {
+			together(i)
+			put(x)
+			first, bytes = i+1, 0
+			continue
+		}
+		if bytes += x.ref.Len(); bytes > packLarge {
+			together(i)
+			bytes = x.ref.Len()
+		}
+		run = append(run, x.ref.Bytes())
+		copied += x.ref.Len()
+	}
+	together(n)
+	for i := kept; i < n; i++ {
+		*s.at(i) = span{}
+	}
+	s.n, s.hint, s.packed = kept, 0, end
 }
 
 // Gather appends to dst the pieces of the bytes [off, off+n), which are held,

@@ -124,14 +124,12 @@ func above(ttl uint8) uint8 {
 func (s *shard) read(f *link.Frame) {
 	v, seg := &s.view, &s.segment
 	seg.Seq, seg.Ack = v.Seq(), v.Ack()
-	seg.Flags, seg.Window, seg.Urgent = v.Flags(), v.Window(), v.Urgent()
-	seg.ECN = v.TOS() & 3
+	seg.Flags, seg.Window = v.Flags(), v.Window()
 	seg.Options.Decode(v.OptionBytes())
 	seg.Payload = buf.Ref{}
 	if v.Data < v.End {
 		seg.Payload = f.Ref(v.Data, v.End)
 	}
-	seg.GSOSize = int(f.Virtio.GSOSize)
 }
 
 // handshake follows a passing segment that may belong to the opening of a
@@ -148,12 +146,14 @@ func (s *shard) handshake(from splice.Side, client wire.Tuple, fl *flow, meta sp
 			return nil, why
 		}
 	}
+	// What is not followed is not changed either.
+	relayed := flags.Has(wire.SYN) && (from == splice.Client || s.opening.Follows(s.now, client))
 	established := s.opening.Receive(s.now, from, client, &s.segment, meta, &s.record)
 	switch {
 	case established:
 		s.clients.done(client.Src, s.now)
 		return s.admit(client, fl)
-	case flags.Has(wire.SYN):
+	case relayed:
 		splice.RelaySYN(&s.view, s.terms.clamp(s.view.Is6))
 		return nil, Opening
 	}
@@ -165,7 +165,7 @@ func (s *shard) mayOpen(client wire.Tuple, meta splice.Meta) (Reason, bool) {
 	if s.decide(client, s.network(client, splice.Client, meta.From), meta.TOS).Action != policy.Accelerate {
 		return Rule, false
 	}
-	if !s.clients.begin(client.Src, s.now) {
+	if !s.opening.Follows(s.now, client) && !s.clients.begin(client.Src, s.now) {
 		return ClientOpening, false
 	}
 	return Opening, true

@@ -77,6 +77,7 @@ func (s *shard) recovered(r any) {
 				s.emit(culprit, to)
 			}
 		})
+		culprit.Forsake()
 		s.remove(culprit)
 	}
 	s.flows.all(func(f *flow) {
@@ -84,6 +85,7 @@ func (s *shard) recovered(r any) {
 			return
 		}
 		if !s.attempt(func() { f.Drain(s.now, splice.Restart) }) {
+			f.Forsake()
 			s.remove(f)
 			return
 		}

@@ -175,9 +175,14 @@ func (s *shard) ready(f *flow) {
 // the bulk of others; those with more to send than their share take turns.
 func (s *shard) send() (more bool) {
 	for sent := 0; sent < turnSend; {
-		f := s.fresh.pop()
+		// What little a flow has to say goes first, but bulk gets its half.
+		first, then := &s.fresh, &s.busy
+		if sent >= turnSend/2 {
+			first, then = then, first
+		}
+		f := first.pop()
 		if f == nil {
-			f = s.busy.pop()
+			f = then.pop()
 		}
 		if f == nil {
 			return false

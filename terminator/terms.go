@@ -67,7 +67,7 @@ func (t *terms) leg(p *policy.Profile, n policy.Network) *tcpstack.Config {
 		Relay:         true,
 	}
 	if !t.offload {
-		c.MaxSegment = 1 // the device cannot cut superpackets
+		c.NoSegmentation = true // the device cannot cut superpackets
 	}
 	var err error
 	if c.NewController, err = cc.Constructor(p.Congestion, p.Parameters); err != nil {

@@ -24,7 +24,7 @@ rules:
 	x.init(&Config{MTU: [3]int{1500, 9000, 1400}}, true)
 	v := p.Decide(web4, policy.Meta{})
 	out, in := x.of(v, policy.LAN, policy.WAN), x.of(v, policy.WAN, policy.LAN)
-	if out.Rule != "all" || out.MaxBuffer != 8<<20 || !out.Leg[0].Relay || out.Leg[1].MaxSegment != 0 {
+	if out.Rule != "all" || out.MaxBuffer != 8<<20 || !out.Leg[0].Relay || out.Leg[1].NoSegmentation {
 		t.Errorf("terms %+v", out)
 	}
 	lan, wan := out.Leg[0], out.Leg[1]
@@ -44,7 +44,7 @@ rules:
 		t.Errorf("MSS clamped to %d and %d", x.clamp(false), x.clamp(true))
 	}
 	x.init(&Config{}, false)
-	if l := x.of(v, policy.LAN, policy.WAN).Leg[1]; l.MaxSegment != 1 || l.MTU != 1500 {
+	if l := x.of(v, policy.LAN, policy.WAN).Leg[1]; !l.NoSegmentation || l.MTU != 1500 {
 		t.Errorf("without offload %+v", l)
 	}
 }

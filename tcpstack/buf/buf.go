@@ -69,11 +69,14 @@ func (r Ref) Release() {
 type Pool struct {
 	Budget int // bytes of slabs that may be in use; 0: no limit
 
-	cur   *slab // being filled, never in free
-	at    int   // where in cur the last Room begins
-	fill  int   // bytes of cur that are kept, or were while it has references
-	free  []*slab
-	slabs int // slabs with references
+	cur  *slab // being filled, never in free
+	at   int   // where in cur the last Room begins
+	fill int   // bytes of cur that are kept, or were while it has references
+	free []*slab
+
+	packed   *slab // being filled by Pack, never in free
+	packedTo int   // its first free byte
+	slabs    int   // slabs with references
 }
 
 // Room gives n bytes, at most SlabSize, to read a frame into. They are valid
@@ -112,6 +115,38 @@ func (p *Pool) Copy(b []byte) Ref {
 	return p.Keep(0, len(b))
 }
 
+// Pack gives a reference to a copy of the pieces, one behind the other, at most
+// SlabSize bytes. It lies among other copies: what stays for long does not keep
+// whole slabs of what has left.
+func (p *Pool) Pack(pieces [][]byte) Ref {
+	n := 0
+	for _, b := range pieces {
+		n += len(b)
+	}
+	if n == 0 {
+		return Ref{}
+	}
+	if p.packed != nil && p.packed.refs == 0 {
+		p.packedTo = 0
+	}
+	if p.packed == nil || SlabSize-p.packedTo < n {
+		if p.packed != nil && p.packed.refs == 0 {
+			p.free = append(p.free, p.packed)
+		}
+		p.packed, p.packedTo = p.take(), 0
+	}
+	s := p.packed
+	if s.refs == 0 {
+		p.slabs++
+	}
+	s.refs++
+	r := Ref{s, uint32(p.packedTo), uint32(n)}
+	for _, b := range pieces {
+		p.packedTo += copy(s.data[p.packedTo:], b)
+	}
+	return r
+}
+
 // InUse gives the bytes of slabs that hold at least one reference.
 func (p *Pool) InUse() int { return p.slabs * SlabSize }
 
@@ -130,7 +165,7 @@ func (p *Pool) take() *slab {
 
 func (p *Pool) put(s *slab) {
 	p.slabs--
-	if s != p.cur {
+	if s != p.cur && s != p.packed {
 		p.free = append(p.free, s)
 	}
 }

@@ -176,7 +176,7 @@ func newBBR(cfg *Config) Controller {
 // at the bandwidth known. One that had not goes on with startup.
 func (b *bbr) resume(m *Memory) {
 	b.minRTT = m.MinRTT
-	b.minRTTAge = m.Age
+	b.minRTTAge = max(m.Age, m.MinRTTAge)
 	if m.Window > 0 {
 		b.cwnd = max(m.Window, b.minPipe())
 	}

@@ -49,6 +49,7 @@ type Memory struct {
 	Bandwidth int64         // bytes per second, largest recent delivery rate
 	MinRTT    time.Duration // smallest recent round trip
 	Age       time.Duration // how long ago it was taken; Memory itself gives 0
+	MinRTTAge time.Duration // how long ago MinRTT was measured, if longer than Age; who resumes fills it in
 }
 
 // NoLimit is the Ssthresh of a bbr that has filled the pipe once and never lost

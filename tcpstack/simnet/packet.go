@@ -75,8 +75,8 @@ func packetOf(p *tcpstack.Packet) *Packet {
 // segment copies the packet into a Segment, its payload into pool.
 func (p *Packet) segment(pool *buf.Pool, s *tcpstack.Segment) {
 	*s = tcpstack.Segment{
-		Seq: p.Seq, Ack: p.Ack, Flags: p.Flags, Window: p.Window, Urgent: p.Urgent,
-		Options: p.Options, GSOSize: p.GSOSize,
+		Seq: p.Seq, Ack: p.Ack, Flags: p.Flags, Window: p.Window,
+		Options: p.Options,
 	}
 	if len(p.Data) > 0 {
 		s.Payload = pool.Copy(p.Data)

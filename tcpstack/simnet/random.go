@@ -80,7 +80,7 @@ func (d dice) stack() tcpstack.Config {
 	}
 	cfg := tcpstack.Config{NewController: control, Buffer: int(d.between(4<<10, 1<<20))}
 	if d.chance(0.2) {
-		cfg.MaxSegment = 1
+		cfg.NoSegmentation = true
 	}
 	return cfg
 }

@@ -52,8 +52,8 @@ func NewLedgers(mem []byte, n int) ([]*Ledger, error) {
 	if n < 1 || slots < n {
 		return nil, fmt.Errorf("splice: ledger of %d bytes has no slot for each of %d shards: make it LedgerSize of the flows in custody at once", len(mem), n)
 	}
-	if uintptr(unsafe.Pointer(&mem[0]))%4 != 0 {
-		return nil, errors.New("splice: ledger memory is not aligned to 4 bytes: map it, do not slice it")
+	if uintptr(unsafe.Pointer(&mem[0]))%8 != 0 {
+		return nil, errors.New("splice: ledger memory is not aligned to 8 bytes: map it, do not slice it")
 	}
 	clear(mem)
 	binary.NativeEndian.PutUint32(mem[8:], ledgerVersion)
@@ -67,8 +67,8 @@ func NewLedgers(mem []byte, n int) ([]*Ledger, error) {
 		}
 		all[i] = l
 	}
-	copy(mem, ledgerMagic[:4])
-	copy(mem[4:], ledgerMagic[4:])
+	// In one store: half a magic would be no ledger.
+	atomic.StoreUint64((*uint64)(unsafe.Pointer(&mem[0])), binary.NativeEndian.Uint64(ledgerMagic[:]))
 	return all, nil
 }
 
@@ -147,6 +147,9 @@ func (e *Entry) get(b []byte) {
 	}
 }
 
+// ErrNoLedger says that a region is damaged, or something else.
+var ErrNoLedger = errors.New("splice: not a ledger")
+
 // ReadLedger gives the flows that a region lists. The region of a process that
 // died while making it lists nothing.
 func ReadLedger(mem []byte) ([]Entry, error) {
@@ -154,14 +157,14 @@ func ReadLedger(mem []byte) ([]Entry, error) {
 		return nil, nil
 	}
 	if [8]byte(mem) != ledgerMagic {
-		return nil, errors.New("splice: not a ledger: remove the file if nothing else uses it")
+		return nil, ErrNoLedger
 	}
 	if v := binary.NativeEndian.Uint32(mem[8:]); v != ledgerVersion {
 		return nil, fmt.Errorf("splice: ledger of version %d, this is version %d: run the cleanup of the accd that wrote it", v, ledgerVersion)
 	}
 	slots := int(binary.NativeEndian.Uint32(mem[12:]))
 	if LedgerSize(slots) > len(mem) {
-		return nil, fmt.Errorf("splice: ledger of %d slots is cut off at %d bytes", slots, len(mem))
+		return nil, fmt.Errorf("%w: one of %d slots is cut off at %d bytes", ErrNoLedger, slots, len(mem))
 	}
 	var all []Entry
 	for i := range slots {

@@ -84,17 +84,16 @@ func (s *Stream) Reset() {
 	*s = Stream{refs: s.refs}
 }
 
-// What Pack copies: pieces up to packSmall bytes, up to packLarge of them
-// together, and about packTurn bytes at a time.
+// Pack makes pieces of about packPiece bytes, and copies about packTurn bytes at
+// a time.
 const (
-	packSmall = 4 << 10
-	packLarge = 64 << 10
-	packTurn  = 1 << 20
+	packPiece = 64 << 10
+	packTurn  = 256 << 10
 )
 
-// Pack copies small pieces together that came since the last time: each keeps
-// the whole slab it came in, of which the rest may have left long ago. It is for
-// bytes that are going to stay.
+// Pack copies together what came since the last time: each piece keeps the whole
+// slab it came in, of which the rest may have left long ago. It is for bytes that
+// are going to stay.
 func (s *Stream) Pack(p *buf.Pool) {
 	if s.packed >= s.end {
 		return
@@ -124,13 +123,13 @@ func (s *Stream) Pack(p *buf.Pool) {
 		if copied >= packTurn {
 			end = min(end, x.off)
 		}
-		if x.off < s.packed || x.off >= end || x.ref.Len() > packSmall {
+		if x.off < s.packed || x.off >= end || x.ref.Len() > packPiece {
 			together(i)
 			put(x)
 			first, bytes = i+1, 0
 			continue
 		}
-		if bytes += x.ref.Len(); bytes > packLarge {
+		if bytes += x.ref.Len(); bytes > packPiece {
 			together(i)
 			bytes = x.ref.Len()
 		}

@@ -43,7 +43,8 @@ func mapLedger(path string) ([]byte, error) {
 }
 
 // settleLedger ends, at both ends, the connections whose bytes a dead process
-// held, and removes its ledger. Who calls it holds the claim.
+// held, and removes its ledger. What is no ledger is put aside: it must not keep
+// accd from coming back. Who calls it holds the claim.
 func settleLedger(path string, names netcfg.Names, log *zap.Logger) error {
 	mem, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -53,6 +54,12 @@ func settleLedger(path string, names netcfg.Names, log *zap.Logger) error {
 		return fmt.Errorf("ledger: %w", err)
 	}
 	entries, err := splice.ReadLedger(mem)
+	if errors.Is(err, splice.ErrNoLedger) {
+		aside := path + ".bad"
+		log.Error("the ledger of the last accd cannot be read: connections whose bytes it held may hang",
+			zap.Error(err), zap.String("put_aside", aside))
+		return os.Rename(path, aside)
+	}
 	if err != nil {
 		return fmt.Errorf("ledger %s: %w", path, err)
 	}

@@ -196,7 +196,10 @@ func (b *bbr) resume(m *Memory) {
 func (b *bbr) begin(now mono.Time) {
 	b.begun = true
 	b.minRTTAt = now.Add(-b.minRTTAge)
-	b.probeRTTMin, b.probeRTTMinAt = b.minRTT, now // the idleness before was a drain (5.3.4.2)
+	b.probeRTTMinAt = now // the idleness before was a drain (5.3.4.2)
+	if b.minRTTAge <= b.probeRTTEvery {
+		b.probeRTTMin = b.minRTT
+	} // else the first sample, of a path without our queue, replaces it
 	b.extraStart = now
 	if b.resumed {
 		// Where in the cycle the flow was is not remembered, and many short

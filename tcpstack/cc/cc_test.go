@@ -331,3 +331,24 @@ func (l *line) timeout() {
 	l.inFlight = 0
 	l.c.Congested(l.now, Signal{Kind: Timeout, Delivered: l.delivered, LostTotal: l.lost})
 }
+
+// Many short custodies must not keep the smallest round trip of a path that has
+// changed: what was measured long ago yields to the first new sample.
+func TestOldSmallestRoundTripYields(t *testing.T) {
+	k, err := New("bbr", Config{MSS: 1448, Memory: Memory{
+		Window: 100 * 1448, Ssthresh: NoLimit, Bandwidth: 1e6, MinRTT: 20 * time.Millisecond,
+		Age: time.Second, MinRTTAge: time.Minute,
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	now := mono.Time(time.Hour)
+	k.Sent(now, 1448, 0)
+	k.Acked(now.Add(200*time.Millisecond), &Ack{
+		Acked: 1448, RTT: 200 * time.Millisecond, SRTT: 200 * time.Millisecond, MinRTT: 20 * time.Millisecond,
+		Delivered: 1448, Interval: 200 * time.Millisecond, Rate: 7240, AppLimited: true, TxInFlight: 1448,
+	})
+	if got := k.Memory().MinRTT; got != 200*time.Millisecond {
+		t.Errorf("smallest round trip %v, want the 200ms just measured", got)
+	}
+}

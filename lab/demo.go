@@ -150,8 +150,8 @@ func programs() (nginx, curl string, err error) {
 	}
 	nginx, curl = find("nginx"), find("curl")
 	if missing != nil {
-		return "", "", fmt.Errorf("demo: %s not found: apt-get install -y %s, or make demo, which does it",
-			strings.Join(missing, " and "), strings.Join(missing, " "))
+		return "", "", fmt.Errorf("demo: %s not found: `make demo` installs what is missing and starts no service; elsewhere install the programs %s",
+			strings.Join(missing, " and "), strings.Join(missing, " and "))
 	}
 	return nginx, curl, nil
 }

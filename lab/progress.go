@@ -42,11 +42,24 @@ func (p *progress) sample(name string, got, size int64, seconds, mbit float64) {
 	if !p.terminal {
 		return
 	}
+	text := fmt.Sprintf("%-12s %5.1f s  %5.1f of %d MiB  %5.1f Mbit/s  ", name, seconds, float64(got)/(1<<20), size>>20, mbit)
+	// A line that wraps cannot be drawn again.
+	room := max(0, min(len(p.recent), p.width()-1-len(text)))
 	var b strings.Builder
-	for _, v := range p.recent {
+	for _, v := range p.recent[len(p.recent)-room:] {
 		b.WriteRune(columns[min(len(columns)-1, int(v/p.limit*float64(len(columns)-1)+0.5))])
 	}
-	fmt.Fprintf(p.w, "\r%-12s %5.1f s  %5.1f of %d MiB  %5.1f Mbit/s  %s\x1b[K", name, seconds, float64(got)/(1<<20), size>>20, mbit, b.String())
+	fmt.Fprintf(p.w, "\r%s%s\x1b[K", text, b.String())
+}
+
+// width gives the columns of the terminal.
+func (p *progress) width() int {
+	if f, ok := p.w.(*os.File); ok {
+		if size, err := unix.IoctlGetWinsize(int(f.Fd()), unix.TIOCGWINSZ); err == nil && size.Col > 0 {
+			return int(size.Col)
+		}
+	}
+	return 80
 }
 
 // done ends the line of a run.

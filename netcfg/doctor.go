@@ -301,23 +301,60 @@ func (d *doctor) foreignChains() {
 	}
 }
 
-// admission is the command that admits the taps to a chain.
+// admission is the command that admits the taps to a chain. What goes into a tap
+// comes out of the other, so it is let in; what comes out of the client tap
+// answers a client. What comes out of the server tap opens connections: it is
+// admitted towards the wan only, or the host would let in from the wan whatever
+// is steered.
 func (d *doctor) admission(c *nftables.Chain) string {
 	if c.Name == "FORWARD" { // iptables on nf_tables
 		return d.iptables()
 	}
 	family := map[nftables.TableFamily]string{nftables.TableFamilyINet: "inet", nftables.TableFamilyIPv4: "ip", nftables.TableFamilyIPv6: "ip6"}[c.Table.Family]
 	at := fmt.Sprintf("nft insert rule %s %s %s", family, c.Table.Name, c.Name)
-	taps := fmt.Sprintf("{ %q, %q }", d.plan.ClientTap, d.plan.ServerTap)
-	return fmt.Sprintf("%s iifname %s accept; %s oifname %s accept", at, taps, at, taps)
+	var outs []string
+	for _, dev := range d.outwards() {
+		outs = append(outs, strconv.Quote(dev))
+	}
+	return fmt.Sprintf("%[1]s oifname { %[2]q, %[3]q } accept; %[1]s iifname %[2]q accept; %[1]s iifname %[3]q oifname { %[4]s } accept%[5]s",
+		at, d.plan.ClientTap, d.plan.ServerTap, strings.Join(outs, ", "), d.inwards())
 }
 
 func (d *doctor) iptables() string {
-	var all []string
+	all := []string{"iptables -I FORWARD -i " + d.plan.ClientTap + " -j ACCEPT"}
 	for _, tap := range []string{d.plan.ClientTap, d.plan.ServerTap} {
-		all = append(all, "iptables -I FORWARD -i "+tap+" -j ACCEPT", "iptables -I FORWARD -o "+tap+" -j ACCEPT")
+		all = append(all, "iptables -I FORWARD -o "+tap+" -j ACCEPT")
 	}
-	return strings.Join(all, "; ") + " (and ip6tables)"
+	for _, dev := range d.outwards() {
+		all = append(all, "iptables -I FORWARD -i "+d.plan.ServerTap+" -o "+dev+" -j ACCEPT")
+	}
+	return strings.Join(all, "; ") + " (and ip6tables)" + d.inwards()
+}
+
+// outwards gives the interfaces by which connections may leave.
+func (d *doctor) outwards() []string {
+	if len(d.plan.WAN.Interfaces) == 0 {
+		return []string{"WAN"}
+	}
+	return d.plan.WAN.Interfaces
+}
+
+// inwards says what else may be wanted.
+func (d *doctor) inwards() string {
+	return fmt.Sprintf(" # and for what may come in from the wan, its rules again with %s as the arrival interface", d.plan.ServerTap)
+}
+
+// firewall says what would drop steered packets.
+func (p *Plan) firewall() error {
+	d := &doctor{plan: p}
+	d.foreignChains()
+	var errs []error
+	for _, c := range d.checks {
+		if c.Status == Fail {
+			errs = append(errs, fmt.Errorf("netcfg: %s: %s", c.Found, c.Remedy))
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // mentions says whether a rule compares something with a name, or a part of it

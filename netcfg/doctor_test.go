@@ -1,10 +1,14 @@
 package netcfg
 
 import (
+	"context"
+	"net/netip"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"go.uber.org/zap"
 )
 
 // doctor gives the checks in the box that are not ok, by name, and fails on a
@@ -62,7 +66,7 @@ func TestDoctorFindsTraps(t *testing.T) {
 		{"no IPv6 forwarding", []string{"sysctl", "-wq", "net.ipv6.conf.all.forwarding=0"}, "forwarding IPv6", Warn, "forwarding=1"},
 		{"marks and strict filter", []string{"sysctl", "-wq", "net.ipv4.conf.all.src_valid_mark=1", "net.ipv4.conf.lan.rp_filter=1"}, "rp_filter", Fail, "lan.rp_filter=2"},
 		{"default drop", []string{"nft", "add table inet fw; add chain inet fw pass { type filter hook forward priority 0; policy drop; }"}, "firewall", Fail,
-			`nft insert rule inet fw pass iifname { "accd0", "accd1" } accept`},
+			`nft insert rule inet fw pass oifname { "accd0", "accd1" } accept`},
 		{"port forwarding by interface", []string{"nft", `add rule ip nat pre iifname "lan" tcp dport 80 dnat to 10.0.2.2`}, "firewall", Warn, `add "accd1"`},
 		{"preference taken", []string{"ip", "rule", "add", "pref", "11", "lookup", "9"}, "ip rules", Fail, "rule_preference"},
 		{"mark taken", []string{"ip", "rule", "add", "pref", "99", "fwmark", "0xacc1", "lookup", "9"}, "ip rules", Warn, "mark_mask"},
@@ -79,8 +83,15 @@ func TestDoctorFindsTraps(t *testing.T) {
 			if len(bad) != 1 || got.Status != c.status || !strings.Contains(got.Remedy, c.remedy) {
 				t.Errorf("got %+v, want only %q with status %s and remedy %q", bad, c.check, c.status, c.remedy)
 			}
-			// The remedy for a dropping chain works as it stands.
+			// The remedy for a dropping chain works as it stands, and accd does
+			// not start without it. It does not open the host to the wan.
 			if c.name == "default drop" {
+				r.ok(r.box.Do(func() error {
+					if _, err := Up(context.Background(), r.plan(), zap.NewNop()); err == nil || !strings.Contains(err.Error(), "chain pass of table fw") {
+						t.Errorf("Up behind a firewall that drops: %v", err)
+					}
+					return nil
+				}))
 				r.run(r.box, "sh", "-c", strings.ReplaceAll(strings.ReplaceAll(got.Remedy, "{", "'{"), "}", "}'"))
 				if bad := r.doctor(); len(bad) != 0 {
 					t.Errorf("after the remedy: %+v", bad)
@@ -88,6 +99,11 @@ func TestDoctorFindsTraps(t *testing.T) {
 				r.echo(r.server, ":80")
 				r.start(r.plan())
 				r.dial(r.client, server4+":80")
+				r.ok(r.server.Route(netip.MustParsePrefix("10.0.1.0/24"), netip.MustParseAddr(boxWAN4)))
+				r.echo(r.client, ":80")
+				if _, err := r.tryDial(r.server, client4+":80", time.Second); err == nil {
+					t.Error("the remedy lets the wan connect to the lan")
+				}
 			}
 		})
 	}

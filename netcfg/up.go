@@ -68,7 +68,7 @@ func Up(ctx context.Context, plan Plan, log *zap.Logger) (_ *Steering, err error
 	if err != nil {
 		return nil, err
 	}
-	if err := x.obstacles(&plan); err != nil {
+	if err := errors.Join(x.obstacles(&plan), plan.firewall()); err != nil {
 		return nil, err
 	}
 	s.on = x.forwards

@@ -191,6 +191,8 @@ func (f *Flow) insists(now mono.Time, from Side, s *tcpstack.Segment) {
 		if d.beyond[from]++; d.beyond[from] >= insisted {
 			d.beyond[from] = 0
 			conn.SendTo(now, wire.MinSeq(d.claim[from], d.owed[from.Other()]))
+		} else {
+			conn.Ask() // rather than at the next timeout
 		}
 	}
 	d.asked[from] = false

@@ -263,14 +263,26 @@ func (c *Conn) sendTailProbe(now mono.Time, p *Packet) bool {
 	return c.filled(now, r, p)
 }
 
-// sendProbe sends a segment at SND.UNA − 1 without data, which the peer answers
-// with its window and its RCV.NXT.
+// sendProbe sends a segment at SND.UNA − 1 without data, or what was Asked for,
+// which the peer answers with its window and its RCV.NXT.
 func (c *Conn) sendProbe(now mono.Time, p *Packet) bool {
 	if !c.relay.probe {
 		return false
 	}
-	c.relay.probe = false
+	data := c.relay.ask && c.sent.n > 0
+	c.relay.probe, c.relay.ask = false, false
 	c.relay.asked, c.relay.askedAt = true, now
+	if data {
+		if r := c.sent.at(0); r.len() > c.mss {
+			c.sent.split(0, r.off+uint64(c.mss))
+		}
+		r := c.sent.at(0)
+		r.again = true // Karn: its ACK may be for either
+		c.stats.Retransmitted++
+		c.stats.BytesRetransmitted += uint64(r.len())
+		c.fill(now, r, p)
+		return true
+	}
 	p.Seq = c.seq(c.una).Add(-1)
 	c.stamp(now, p)
 	c.acknowledge(p)

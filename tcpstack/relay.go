@@ -13,6 +13,7 @@ import (
 type relayState struct {
 	draining bool
 	probe    bool // a segment at SND.UNA − 1 is to be sent
+	ask      bool // or, if there are any, the first bytes in flight again
 
 	// The peer acknowledged more than was sent (custody.md: receiver ahead).
 	claimed bool      // it did, and a probe asks whether it means it
@@ -50,7 +51,8 @@ func (c *Conn) ahead(now mono.Time, n wire.Seq) {
 			return
 		}
 	}
-	r.asked, r.probe = false, true
+	r.asked = false
+	c.Ask()
 }
 
 // heard takes a claim back when the peer, asked, acknowledges less. An old ACK
@@ -102,6 +104,7 @@ func (c *Conn) SendTo(now mono.Time, n wire.Seq) {
 		c.leave(now)
 	}
 	c.progressed = now
+	c.timeouts, c.rtt.backoff = 0, 0 // the peer answers
 	c.arm(now, 0)
 }
 
@@ -163,6 +166,11 @@ func (c *Conn) AckFIN() {
 // Probe asks for a segment at SND.UNA − 1, which the peer answers with its true
 // RCV.NXT (RFC 9293, 3.8.4 and 3.10.7.4).
 func (c *Conn) Probe() { c.relay.probe = true }
+
+// Ask is Probe for an answer that others wait for: it sends the first segment in
+// flight again if there is one, because Linux answers segments without data only
+// twice a second.
+func (c *Conn) Ask() { c.relay.probe, c.relay.ask = true, true }
 
 // Drain makes the Conn a retransmitter: it sends what out holds, acknowledges
 // nothing new, and Receive reads only the acknowledging half of segments (their

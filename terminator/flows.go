@@ -87,14 +87,18 @@ func (t *flows) remove(f *flow) {
 }
 
 // all calls do for every flow; do may remove it.
-func (t *flows) all(do func(*flow)) {
-	for _, c := range t.places {
+func (t *flows) all(do func(*flow)) { t.part(0, len(t.places), do) }
+
+// part calls do for the flows of some chunks and reports whether there are more.
+func (t *flows) part(from, to int, do func(*flow)) (more bool) {
+	for _, c := range t.places[min(from, len(t.places)):min(to, len(t.places))] {
 		for i := range c {
 			if c[i].serial != 0 {
 				do(&c[i])
 			}
 		}
 	}
+	return to < len(t.places)
 }
 
 // Ours. Every place is looked at once a minute.

@@ -52,7 +52,10 @@ func TestFlowTable(t *testing.T) {
 			t.Fatalf("%v is not in the table", f.client)
 		}
 	})
-	if seen != len(want) || table.len() != len(want) || len(table.places) > 4 {
+	inParts := 0
+	for i := 0; table.part(i, i+1, func(*flow) { inParts++ }); i++ {
+	}
+	if seen != len(want) || inParts != seen || table.len() != len(want) || len(table.places) > 4 {
 		t.Errorf("%d flows, %d counted, %d wanted, in %d chunks", seen, table.len(), len(want), len(table.places))
 	}
 }

@@ -181,17 +181,26 @@ type Filter struct {
 	Limit int    // at most so many, those in custody first; 0: all
 }
 
+// viewChunks is how many chunks of flows are looked at in one turn. Ours.
+const viewChunks = 16
+
 // Flows asks every shard for the flows that match, those in custody first, the
 // youngest first among equals.
 func (t *Terminator) Flows(ctx context.Context, filter Filter) ([]Flow, error) {
 	var out []Flow
-	err := t.ask(ctx, func(s *shard) {
-		s.flows.all(func(f *flow) {
-			if filter.ID == "" || filter.ID == s.id(f) {
-				out = append(out, s.view1(f))
-			}
+	var err error
+	// A part at a time: a shard that listed a full table in one turn would
+	// stand still for so long that its flows drain.
+	for first, more := 0, true; more && err == nil; first += viewChunks {
+		more = false
+		err = t.ask(ctx, func(s *shard) {
+			more = s.flows.part(first, first+viewChunks, func(f *flow) {
+				if filter.ID == "" || filter.ID == s.id(f) {
+					out = append(out, s.view1(f))
+				}
+			}) || more
 		})
-	})
+	}
 	rank := map[string]int{splice.InCustody.String(): 0, splice.Draining.String(): 1, splice.OnWire.String(): 2}
 	slices.SortFunc(out, func(a, b Flow) int {
 		return cmp.Or(cmp.Compare(rank[a.State], rank[b.State]), cmp.Compare(a.AgeSeconds, b.AgeSeconds), cmp.Compare(a.ID, b.ID))

@@ -46,7 +46,7 @@ func cleanup(t *policy.Table, log *zap.Logger) (err error) {
 	}
 	defer func() { err = errors.Join(err, claim.Release()) }()
 	n := names(&t.Steer, &t.Admin)
-	return errors.Join(settleLedger(admin.Beside(t.Admin.Socket, "ledger"), n, log), netcfg.Cleanup(n))
+	return errors.Join(settleLedger(admin.Beside(t.Admin.Socket, "ledger"), afterDeath, n, log), netcfg.Cleanup(n))
 }
 
 // loadOrDefault gives the settings of a configuration file, and those of an

@@ -57,7 +57,7 @@ func startDaemon(ctx context.Context, file string, table *policy.Table, level za
 		return nil, err
 	}
 	// First of all, for those whom a crash left hanging.
-	if err := settleLedger(d.ledgerFile(), names(&table.Steer, &table.Admin), log); err != nil {
+	if err := settleLedger(d.ledgerFile(), afterDeath, names(&table.Steer, &table.Admin), log); err != nil {
 		return nil, err
 	}
 	if d.steering, err = netcfg.Up(ctx, plan(table, table), log); err != nil {
@@ -126,8 +126,9 @@ func (d *daemon) close() error {
 	d.stop()
 	d.beating.Wait()
 	if d.Terminator != nil {
-		// After an orderly stop the ledger lists nobody.
-		err = errors.Join(err, <-d.ended, settleLedger(d.ledgerFile(), names(&d.first.Steer, &d.first.Admin), d.log))
+		// After an orderly stop the ledger lists nobody but flows that were
+		// reset, perhaps with an RST that got lost.
+		err = errors.Join(err, <-d.ended, settleLedger(d.ledgerFile(), afterStop, names(&d.first.Steer, &d.first.Admin), d.log))
 	}
 	if d.server != nil {
 		err = errors.Join(err, d.server.Close())

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"os/signal"
 
 	"accd/lab"
@@ -29,7 +30,11 @@ func demoCommand() *cobra.Command {
 			if out.json() {
 				return out.write(c.OutOrStdout(), result)
 			}
-			return result.WriteTable(c.OutOrStdout())
+			if err := result.WriteTable(c.OutOrStdout()); err != nil || report == "" {
+				return err
+			}
+			_, err = fmt.Fprintf(c.OutOrStdout(), "Throughput over time: %s\n", report)
+			return err
 		},
 	}
 	out.flag(c)

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"accd/admin"
+	"accd/splice"
 	"accd/terminator"
 
 	"github.com/spf13/cobra"
@@ -95,14 +96,22 @@ func printFlow(w io.Writer, f *terminator.Flow) {
 		name string
 		*terminator.Leg
 	}{{"client", &f.ClientLeg}, {"server", &f.ServerLeg}} {
-		fmt.Fprintf(w, "%s  side %s  mss %d wscale %d%s%s  rto %.0fms rtt %.2f/%.2fms", leg.name, leg.Network, leg.MSS, leg.WindowScale,
-			option(" sack", f.SACK), option(" ts", f.Timestamps), leg.RTO, leg.RTT, leg.MinRTT)
+		fmt.Fprintf(w, "%s  side %s  mss %d wscale %d%s%s  rtt %.2f/%.2fms", leg.name, leg.Network, leg.MSS, leg.WindowScale,
+			option(" sack", f.SACK), option(" ts", f.Timestamps), leg.RTT, leg.MinRTT)
+		if f.State == splice.OnWire.String() {
+			fmt.Fprintf(w, "  %s\n", leg.Congestion)
+			continue
+		}
+		fmt.Fprintf(w, " rto %.0fms", leg.RTO)
 		fmt.Fprintf(w, " cwnd %s in flight %s retrans %d/%d timeouts %d pacing %s delivery %s  %s", size(leg.Cwnd), size(leg.InFlight),
 			leg.Retransmits, leg.Sent, leg.Timeouts, rate(float64(leg.Pacing)), rate(float64(leg.Delivery)), leg.Congestion)
 		if leg.State != "" {
 			fmt.Fprintf(w, " (%s)", leg.State)
 		}
 		fmt.Fprintln(w)
+	}
+	if f.State == splice.OnWire.String() {
+		fmt.Fprintln(w, "on the wire: accd holds nothing of it now, and takes over when data comes")
 	}
 	fmt.Fprintf(w, "held    to server %s   to client %s\n", size(f.ServerLeg.Held), size(f.ClientLeg.Held))
 	fmt.Fprintf(w, "carried client→server %s accelerated, %s passed   server→client %s accelerated, %s passed\n",

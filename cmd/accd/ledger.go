@@ -42,10 +42,16 @@ func mapLedger(path string) ([]byte, error) {
 	return mem, nil
 }
 
-// settleLedger ends, at both ends, the connections whose bytes a dead process
-// held, and removes its ledger. What is no ledger is put aside: it must not keep
+// What settleLedger says of the flows it finds.
+const (
+	afterDeath = "the last accd died with flows in custody: those whose bytes it held are reset at both ends, the others go on"
+	afterStop  = "flows still held bytes at the end: they are reset at both ends"
+)
+
+// settleLedger ends, at both ends, the connections whose bytes a process held
+// that is gone or about to be, says so, and removes its ledger. What is no ledger is put aside: it must not keep
 // accd from coming back. Who calls it holds the claim.
-func settleLedger(path string, names netcfg.Names, log *zap.Logger) error {
+func settleLedger(path, news string, names netcfg.Names, log *zap.Logger) error {
 	mem, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
@@ -70,8 +76,7 @@ func settleLedger(path string, names netcfg.Names, log *zap.Logger) error {
 		}
 	}
 	if len(entries) > 0 {
-		log.Warn("the last accd died with flows in custody: those whose bytes it held are reset at both ends, the others go on",
-			zap.Int("in_custody", len(entries)), zap.Int("reset", len(stuck)))
+		log.Warn(news, zap.Int("in_custody", len(entries)), zap.Int("reset", len(stuck)))
 	}
 	if len(stuck) > 0 {
 		mark, undo, err := netcfg.Untrack(names)

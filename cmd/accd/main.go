@@ -45,6 +45,7 @@ aside at any time without breaking them.
 
 Try it without configuring anything:   accd demo
 Run it:                                accd run -c /etc/accd/accd.yaml`,
+		Version:       programVersion(),
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		RunE:          func(c *cobra.Command, _ []string) error { return c.Help() },

@@ -287,7 +287,7 @@ func TestReceiverAheadForged(t *testing.T) {
 	r.enter(Client, 1000)
 	r.trusted = false
 	r.take(Server, r.seg(Server, 0, 0, 30_000)) // forged
-	r.want(Server, -1, 0, 0)
+	r.want(Server, 0, 1000, 0)                  // asks, with what is in flight
 	r.trusted = true
 	r.take(Server, r.seg(Server, 0, 0, 500)) // the endpoint itself
 	r.advance(10 * time.Millisecond)

@@ -13,14 +13,14 @@ import (
 // drain is what a drain remembers.
 type drain struct {
 	on     bool
-	owed   [2]wire.Seq // by the side that sends: v, the highest byte acknowledged
-	gone   [2]bool     // the endpoint has reset the connection
-	asked  [2]bool     // something was sent to it since it was heard
-	beyond [2]int      // answers in a row that said it has more
-	claim  [2]wire.Seq // the least of what they said
-	before [2]wire.Seq // by the side that sends: how far it was seen before the record was unsynced
-	loose  []loose     // what waited in reassembly, to be sent on
-	sent   int         // of loose
+	owed   [2]wire.Seq  // by the side that sends: v, the highest byte acknowledged
+	gone   [2]bool      // the endpoint has reset the connection
+	asked  [2]mono.Time // something was sent to it then, the first since it was heard; 0: nothing
+	beyond [2]int       // answers in a row that said it has more
+	claim  [2]wire.Seq  // the least of what they said
+	before [2]wire.Seq  // by the side that sends: how far it was seen before the record was unsynced
+	loose  []loose      // what waited in reassembly, to be sent on
+	sent   int          // of loose
 }
 
 // loose is a piece that waited behind a hole.
@@ -180,11 +180,17 @@ const insisted = 3
 // Forged numbers do not get through, because the endpoint itself answers too.
 func (f *Flow) insists(now mono.Time, from Side, s *tcpstack.Segment) {
 	d, conn := &f.c.drain, &f.c.conn[from]
+	_, rtt := conn.RTT()
+	if rtt == 0 {
+		rtt = careMin
+	}
 	switch {
 	case !s.Flags.Has(wire.ACK) || f.drained(from):
 	case s.Ack.LessEq(conn.SndNxt()):
 		d.beyond[from] = 0
-	case d.asked[from]:
+	case !d.asked[from].IsZero() && now.Sub(d.asked[from]) < rtt/2:
+		return // sooner than an answer could come
+	case !d.asked[from].IsZero():
 		if d.beyond[from] == 0 || s.Ack.Less(d.claim[from]) {
 			d.claim[from] = s.Ack
 		}
@@ -195,7 +201,7 @@ func (f *Flow) insists(now mono.Time, from Side, s *tcpstack.Segment) {
 			conn.Ask() // rather than at the next timeout
 		}
 	}
-	d.asked[from] = false
+	d.asked[from] = 0
 }
 
 // resynced brings both Conns up to what the record has learnt after a gap.
@@ -228,7 +234,9 @@ func (f *Flow) transmitDrain(now mono.Time, p *tcpstack.Packet) (Side, bool) {
 			// After a gap nothing but held data is sent on a leg until a
 			// fresh segment for it was seen.
 			if p.Len > 0 || !f.rec.Unsynced || f.rec.Dir[side.Other()].is(seen) {
-				c.drain.asked[side] = true
+				if c.drain.asked[side].IsZero() {
+					c.drain.asked[side] = now
+				}
 				return side, true
 			}
 		}

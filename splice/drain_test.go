@@ -160,7 +160,7 @@ func TestGapInsists(t *testing.T) {
 	r.trusted = false
 	answer := func(ack int) {
 		t.Helper()
-		for len(r.out) == 0 {
+		for r.advance(100 * time.Millisecond); len(r.out) == 0; {
 			r.advance(100 * time.Millisecond)
 		}
 		r.out = nil

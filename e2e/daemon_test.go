@@ -29,6 +29,7 @@ steering: { mode: router, %s }
 sides:
   lan: { interfaces: [lan0] }
   wan: { interfaces: [wan0] }
+limits: { memory: 2GiB }
 profiles:
   wan: { congestion: bbr, initial_window: 32, buffer: { max: 32MiB } }
   lan: { congestion: cubic }

@@ -23,11 +23,13 @@ func TestKill(t *testing.T) {
 	echo := n.echo(families[0])
 
 	pairs := n.startPairs(idle)
-	streams := n.startStreams(busy)
-	time.Sleep(time.Second) // until they fill the link
+	// Together less than the link carries: losses in a queue that is always
+	// full would be blamed on the crash.
+	streams := n.startStreams(busy, sockets{client: paced(15e6), server: paced(15e6)})
+	time.Sleep(time.Second) // well into the transfers
 	before := d.status().Terminator
-	if before.InCustody < busy/2 {
-		t.Errorf("%d of %d busy connections are in custody before the crash, want at least half", before.InCustody, busy)
+	if before.Held == 0 {
+		t.Error("accd holds nothing before the crash, so the crash shows nothing")
 	}
 	t.Logf("before the crash: %d flows, %d in custody, %d bytes held", before.Flows, before.InCustody, before.Held)
 

@@ -15,11 +15,11 @@ func TestHang(t *testing.T) {
 	t.Parallel()
 	const idle, busy = 20, 8
 	n := newNetwork(t, shape{emulated: true})
-	n.impair(lab.Path{Rate: 100e6, Delay: 10 * time.Millisecond, Queue: 1 << 20})
+	n.impair(lab.Path{Rate: 100e6, Delay: 10 * time.Millisecond})
 	d := n.startAccd(config{})
 	echo := n.echo(families[1])
 	pairs := n.startPairs(idle)
-	streams := n.startStreams(busy)
+	streams := n.startStreams(busy, sockets{client: paced(15e6), server: paced(15e6)})
 	time.Sleep(500 * time.Millisecond)
 
 	const hang = 5 * time.Second
@@ -60,7 +60,7 @@ func TestOutlivesTimeout(t *testing.T) {
 	n.impair(lab.Path{Rate: 20e6, Delay: 5 * time.Millisecond})
 	d := n.startAccd(config{steering: fmt.Sprintf("flow_timeout: %v", timeout)})
 	idle := n.startPairs(2)
-	streams := n.startStreams(4)
+	streams := n.startStreams(4, sockets{})
 	begin := d.status().Terminator
 	time.Sleep(2*timeout + timeout/2)
 	end := d.status().Terminator
@@ -92,7 +92,7 @@ func TestOutlivesSet(t *testing.T) {
 	n.impair(lab.Path{Rate: 50e6, Delay: 5 * time.Millisecond})
 	// fail: block is what makes a table that others than accd may change.
 	d := n.startAccd(config{steering: "fail: block"})
-	streams := n.startStreams(4)
+	streams := n.startStreams(4, sockets{})
 	time.Sleep(500 * time.Millisecond)
 	for range 3 {
 		for _, set := range []string{"flows4", "flows6", "opening4", "opening6"} {

@@ -15,7 +15,7 @@ func TestStopWhileBusy(t *testing.T) {
 	n := newNetwork(t, shape{emulated: true})
 	n.impair(lab.Path{Rate: 1e9, Delay: 5 * time.Millisecond})
 	d := n.startAccd(config{})
-	streams := n.startStreams(busy)
+	streams := n.startStreams(busy, sockets{})
 	time.Sleep(2 * time.Second)
 	s := d.status().Terminator
 	t.Logf("before the stop: %d flows, %d in custody, %d bytes held", s.Flows, s.InCustody, s.Held)

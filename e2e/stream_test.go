@@ -11,6 +11,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // stream is a connection on which one end sends the pattern until it is told to
@@ -32,15 +34,22 @@ func (n *network) startStream(f family, upwards bool) *stream {
 	return newStream(client, server, upwards)
 }
 
+// paced bounds what a socket sends, in bits per second.
+func paced(rate int) func(fd int) error {
+	return func(fd int) error {
+		return unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_MAX_PACING_RATE, rate/8)
+	}
+}
+
 // startStreams opens connections of both families, half of them upwards, and
 // waits until all have begun.
-func (n *network) startStreams(count int) []*stream {
+func (n *network) startStreams(count int, with sockets) []*stream {
 	n.t.Helper()
 	all := make([]*stream, count)
 	opens := make([]func() error, count)
 	for i := range all {
 		opens[i] = func() error {
-			client, server, err := n.tryConnect(families[i%2])
+			client, server, err := n.tryConnect(families[i%2], with)
 			if err != nil {
 				return err
 			}

@@ -27,7 +27,7 @@ test: deps-test ## vet, and every test but e2e with the race detector; as root n
 	$(GO) test ./tcpstack/simnet # its tables and all its networks: pure code, slow under the race detector
 
 e2e: deps-test build ## real programs through accd in namespaces (root)
-	ACCD_BIN=$(CURDIR)/bin/accd $(GO) test -count=1 -timeout 20m ./e2e/...
+	ACCD_BIN=$(CURDIR)/bin/accd $(GO) test -v -count=1 -timeout 20m ./e2e/...
 
 lint: ## gofmt, vet, staticcheck, golangci-lint (the tools are built on first use)
 	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); test -z "$$unformatted" || { echo "gofmt would change:" $$unformatted; exit 1; }

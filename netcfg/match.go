@@ -77,6 +77,13 @@ func oif(dev string) part {
 	return metaIs(expr.MetaKeyOIFNAME, fmt.Sprintf("oifname %q", dev), nameBytes(dev)...)
 }
 
+func notOif(dev string) part {
+	p := oif(dev)
+	p.text = fmt.Sprintf("oifname != %q", dev)
+	p.exprs[1].(*expr.Cmp).Op = expr.CmpOpNeq
+	return p
+}
+
 // nameBytes gives an interface name as the kernel compares it: with its zeros.
 func nameBytes(dev string) []byte {
 	b := make([]byte, unix.IFNAMSIZ)

@@ -64,7 +64,7 @@ func (r *ruleset) String() string {
 	for _, c := range r.chains {
 		fmt.Fprintf(&b, "\tchain %s {\n", c.name)
 		if c.hook != nil {
-			hook := map[nftables.ChainHook]string{*nftables.ChainHookPrerouting: "prerouting", *nftables.ChainHookOutput: "output"}[*c.hook]
+			hook := map[nftables.ChainHook]string{*nftables.ChainHookPrerouting: "prerouting", *nftables.ChainHookOutput: "output", *nftables.ChainHookForward: "forward"}[*c.hook]
 			fmt.Fprintf(&b, "\t\ttype %s hook %s priority %d; policy accept;\n", c.kind, hook, c.priority)
 		}
 		for _, r := range c.rules {

@@ -99,6 +99,13 @@ func steering(p *Plan, on []*family) *ruleset {
 				{p.hasMark(p.fragmentMark()), p.setMark(0), accept()},
 			}, every([]part{reply()}, to("to_client"))),
 		},
+		// A packet that was marked for the client tap just before that
+		// vanished would leave untracked, with addresses that NAT hides. Its
+		// sender repeats it.
+		chain{
+			name: "leaving", kind: nftables.ChainTypeFilter, hook: nftables.ChainHookForward, priority: *nftables.ChainPriorityFilter,
+			rules: p.stranded(),
+		},
 		// What the box itself sends: errors about packets that left the
 		// client tap, and replies of its own servers and errors about
 		// packets that left the server tap.
@@ -115,6 +122,14 @@ func steering(p *Plan, on []*family) *ruleset {
 			}, every([]part{reply()}, to("to_client"))),
 		})
 	return r
+}
+
+// stranded drops what has a mark for the client tap and leaves elsewhere.
+func (p *Plan) stranded() (rules []rule) {
+	for s := Unknown; s < sides; s++ {
+		rules = append(rules, rule{p.hasMark(p.mark(client, s)), notOif(p.ClientTap), drop()})
+	}
+	return rules
 }
 
 func (f *family) openings() string { return fmt.Sprintf("opening%d", f.number) }

@@ -112,13 +112,17 @@ func TestLegsShareAQueue(t *testing.T) {
 	a := r.start(p)
 	a.relay.stop()
 	var mu sync.Mutex
-	queues := make(map[uint16][roles]map[int]bool) // by the client's port
+	type name struct {
+		version byte
+		port    uint16 // the client's; the families may use the same
+	}
+	queues := make(map[name][roles]map[int]bool)
 	a.relay = startRelay(a.Steering, func(from, queue int, ip []byte) {
 		l4 := 20
 		if ip[0]>>4 == 6 {
 			l4 = 40
 		}
-		port := binary.BigEndian.Uint16(ip[l4+2*from:])
+		port := name{ip[0] >> 4, binary.BigEndian.Uint16(ip[l4+2*from:])}
 		mu.Lock()
 		defer mu.Unlock()
 		if _, ok := queues[port]; !ok {
@@ -140,7 +144,7 @@ func TestLegsShareAQueue(t *testing.T) {
 	for port, q := range queues {
 		maps.Copy(used, q[client])
 		if !maps.Equal(q[client], q[server]) || len(q[client]) != 1 {
-			t.Errorf("port %d: queues %v of the client tap and %v of the server tap, want the same one", port, q[client], q[server])
+			t.Errorf("%v: queues %v of the client tap and %v of the server tap, want the same one", port, q[client], q[server])
 		}
 	}
 	if len(queues) != 40 || len(used) < 2 {

@@ -270,28 +270,3 @@ func (c *Conn) duplicateRange(seq wire.Seq, n int) {
 		c.ack.dsack, c.ack.haveD = wire.Block{Left: seq, Right: seq.Add(n)}, true
 	}
 }
-
-// receiveFIN is the eighth step, for the FIN at fin.
-func (c *Conn) receiveFIN(fin wire.Seq) {
-	if c.rcvClosed {
-		c.oweNow() // our ACK of it was lost
-		return
-	}
-	if d := fin.Sub(c.rcvSeq(c.in.end)); !c.haveFIN && d >= 0 && c.in.end+uint64(d) <= c.rcvEdge {
-		c.haveFIN, c.finAt = true, c.in.end+uint64(d)
-	}
-}
-
-// closeIn closes the Stream when everything before the FIN is there. A Relay
-// Conn acknowledges the FIN only after AckFIN: custody never takes it.
-func (c *Conn) closeIn() {
-	if !c.haveFIN || c.finAt != c.in.end || c.in.closed {
-		return
-	}
-	c.in.Close()
-	c.reasm.reset() // nothing lies behind a FIN
-	if !c.cfg.Relay {
-		c.rcvClosed = true
-		c.oweNow()
-	}
-}

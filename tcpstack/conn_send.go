@@ -323,35 +323,3 @@ func (c *Conn) appLimited() {
 		c.rate.appLimited = max(c.rate.delivered+int64(c.flight), 1)
 	}
 }
-
-// Abort ends the Conn: Transmit gives one RST the peer accepts, then nothing.
-func (c *Conn) Abort() {
-	if c.abort == abortNo && c.err != ErrReset {
-		c.abort = abortPending
-		c.resetSeq = c.seq(c.una)
-		if c.lostBytes == 0 && c.rec.phase == open {
-			c.resetSeq = c.seq(c.nxt)
-		}
-	}
-	if c.err == nil {
-		c.err = ErrAborted
-	}
-}
-
-// resetAgain answers what the peer sends after our RST, a challenge ACK above
-// all, with an RST at the number it expects (RFC 5961, 3.2).
-func (c *Conn) resetAgain(s *Segment) {
-	if s.Flags.Has(wire.ACK) && !s.Flags.Has(wire.RST) && s.Ack != c.resetSeq {
-		c.abort, c.resetSeq = abortPending, s.Ack
-	}
-}
-
-// sendReset makes the RST: at what the peer expects next, as far as we know
-// (RFC 9293, 3.10.5; RFC 5961, 3.2).
-func (c *Conn) sendReset(now mono.Time, p *Packet) {
-	c.abort = abortDone
-	p.Seq = c.resetSeq
-	p.Flags = wire.RST
-	c.stamp(now, p)
-	c.acknowledge(p)
-}

@@ -227,27 +227,3 @@ func (c *Conn) PacketTooBig(now mono.Time, seq wire.Seq, mtu int) bool {
 	}
 	return true
 }
-
-// ResetVerdict is what RFC 5961, 3.2 says of an RST.
-type ResetVerdict uint8
-
-// Verdicts on an RST.
-const (
-	ResetIgnore    ResetVerdict = iota // outside the window
-	ResetChallenge                     // in the window: a challenge ACK is owed now
-	ResetAccept                        // exactly the next byte, as the peer or we see it
-)
-
-// CheckReset judges an RST; Receive itself acts on one only without Relay. Exact
-// is the largest number acknowledged to the peer, RCV.NXT as the peer knows it,
-// or what is received in order beyond that.
-func (c *Conn) CheckReset(now mono.Time, s *Segment) ResetVerdict {
-	if s.Seq == c.rcvSeq(c.acked) || s.Seq == c.rcvSeq(c.rcvNext()) {
-		return ResetAccept
-	}
-	if s.Seq.In(c.rcvSeq(c.acked), c.rcvSeq(max(c.rcvEdge, c.rcvNext()+1))) {
-		c.challenge(now)
-		return ResetChallenge
-	}
-	return ResetIgnore
-}

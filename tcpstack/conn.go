@@ -63,6 +63,7 @@ const (
 	maxPayload     = 65535 - 60 - 60 // of a superpacket, whatever its headers
 	minMSS         = 48              // Linux's tcp_min_snd_mss (CVE-2019-11479)
 	delackTime     = 40 * time.Millisecond
+	linearTimeouts = 6                      // in a drain; Linux's TCP_THIN_LINEAR_RETRIES
 	quickAcks      = 16                     // segments acknowledged at once in the beginning
 	challengeEvery = 500 * time.Millisecond // Linux's tcp_invalid_ratelimit (RFC 5961, 10)
 )

@@ -68,6 +68,10 @@ func (c *Conn) receiveAck(now mono.Time, s *Segment, ack uint64) {
 	known := d.bytes
 	if c.snap.SACK {
 		wait = c.detect(now)
+		if c.relay.draining && c.tellsOfMore(s) {
+			c.detectInDrain(now)
+			known = max(known, c.mss)
+		}
 	} else {
 		known = c.withoutSACK(now, s, advanced, moved || old, d.bytes)
 	}

@@ -43,7 +43,7 @@ func (c *Conn) arm(now mono.Time, wait time.Duration) {
 	case c.probeWanted():
 		t.kind, t.at = retxProbe, now.Add(c.probeTimeout())
 	default:
-		t.kind, t.at = retxTimeout, now.Add(c.rtt.rto())
+		t.kind, t.at = retxTimeout, now.Add(c.rto())
 	}
 	t.probes, t.shift = 0, 0
 }
@@ -93,7 +93,7 @@ func (c *Conn) Expire(now mono.Time) {
 		c.arm(now, wait)
 	case retxProbe:
 		c.rack.probe = true
-		c.retx.kind, c.retx.at = retxTimeout, now.Add(c.rtt.rto())
+		c.retx.kind, c.retx.at = retxTimeout, now.Add(c.rto())
 	case retxTimeout:
 		c.timeout(now)
 	case retxPersist:
@@ -141,7 +141,7 @@ func (c *Conn) timeout(now mono.Time) {
 		Delivered: c.rate.delivered, LostTotal: c.rate.lost,
 	})
 	c.pace.next = now
-	c.retx.at = now.Add(c.rtt.rto())
+	c.retx.at = now.Add(c.rto())
 }
 
 // renege forgets what was SACKed: the peer has thrown it away (RFC 2018, 8).
@@ -172,6 +172,16 @@ func (c *Conn) persist(now mono.Time) {
 		d = rtoMax
 	}
 	t.at = now.Add(d)
+}
+
+// rto gives the RTO. In a drain the first timeouts do not back off, as Linux has
+// it for thin streams: little is to be sent, and soon.
+func (c *Conn) rto() time.Duration {
+	r := c.rtt
+	if c.relay.draining {
+		r.backoff = max(0, r.backoff-linearTimeouts)
+	}
+	return r.rto()
 }
 
 func (c *Conn) retries() int {

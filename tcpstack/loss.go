@@ -107,6 +107,32 @@ func (c *Conn) detect(now mono.Time) (wait time.Duration) {
 	return wait
 }
 
+// tellsOfMore reports whether a segment SACKs bytes that this Conn never sent:
+// in a drain they went past it.
+func (c *Conn) tellsOfMore(s *Segment) bool {
+	for _, b := range s.Options.Blocks() {
+		if c.offset(b.Right) > c.nxt {
+			return true
+		}
+	}
+	return false
+}
+
+// detectInDrain is RACK's rule where the packets delivered later are not this
+// Conn's: an ACK that tells of them, and not of what was sent well over a round
+// trip before it came, says that this is lost.
+func (c *Conn) detectInDrain(now mono.Time) {
+	if c.rtt.srtt == 0 {
+		return
+	}
+	patience := c.rtt.srtt + max(c.rtt.srtt/4, 4*c.rtt.rttvar)
+	for i := range c.sent.n {
+		if r := c.sent.at(i); r.fate == flying && r.at.Add(patience) <= now {
+			c.markLost(now, r)
+		}
+	}
+}
+
 // markLost takes a packet out of the network. The first one begins an episode.
 func (c *Conn) markLost(now mono.Time, r *sent) {
 	first := c.rec.phase == open
@@ -144,7 +170,7 @@ func (c *Conn) probeTimeout() time.Duration {
 	if c.flight <= c.mss {
 		pto += maxAckDelay
 	}
-	return min(pto, c.rtt.rto())
+	return min(pto, c.rto())
 }
 
 // probeWanted reports whether a tail loss probe may be scheduled (RFC 8985,

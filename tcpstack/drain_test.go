@@ -1,0 +1,53 @@
+package tcpstack
+
+import (
+	"testing"
+	"time"
+)
+
+// In a drain the sender's own packets pass and are SACKed beyond what this Conn
+// sent: they show that what is held is lost, without a timeout.
+func TestDrainHearsOfLosses(t *testing.T) {
+	cfg := config("cubic")
+	cfg.Relay = true
+	s := established(t, cfg, func(n *Snapshot) { n.RTTVar = rtt / 20 })
+	s.write(4000)
+	s.sendAll()
+	s.c.Drain()
+	s.wait(rtt)
+	s.peer(0, 0, 1000, sack(6000, 8000))
+	s.quiet()
+	for at := 1000; at < 4000; at += 1000 {
+		s.wait(2 * rtt)
+		s.peer(0, 0, at, sack(6000, 9000+at))
+		if n := s.sendAll(); n < 1000 {
+			t.Fatalf("at %d: %d bytes sent again, want a segment at least", at, n)
+		}
+	}
+	s.wait(rtt)
+	s.peer(0, 0, 4000)
+	if got := s.c.Stats().Timeouts; got != 0 {
+		t.Errorf("%d timeouts, want none", got)
+	}
+}
+
+// In a drain the first timeouts come without backoff.
+func TestDrainTimeouts(t *testing.T) {
+	cfg := config("cubic")
+	cfg.Relay = true
+	s := established(t, cfg, nil)
+	s.write(1000)
+	s.sendAll()
+	s.c.Drain()
+	s.advance(time.Hour)
+	s.flush() // the tail loss probe
+	start := s.now
+	for range linearTimeouts {
+		s.advance(time.Hour)
+		s.want("0:1000 ack 0")
+	}
+	if got, want := s.now.Sub(start), linearTimeouts*s.c.RTO(); got > want+time.Millisecond {
+		t.Errorf("%d timeouts took %v, want %v", linearTimeouts, got, want)
+	}
+	s.peer(0, 0, 1000)
+}

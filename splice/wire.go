@@ -4,8 +4,6 @@ package splice
 // docs/custody.md, Wire, is to be read first.
 
 import (
-	"time"
-
 	"accd/tcpstack"
 	"accd/tcpstack/mono"
 	"accd/tcpstack/wire"
@@ -16,10 +14,6 @@ const (
 	// slack is how far behind the acknowledged bytes a segment may begin and
 	// still be believed: keepalives, repetitions.
 	slack = 64 << 10
-	// pawsIdle is how long a TSval can be compared (RFC 7323, 5.5).
-	pawsIdle = 24 * 24 * time.Hour
-	// maxWindow is the largest window there is (RFC 7323, 2.3).
-	maxWindow = 65535 << wire.MaxWScale
 	// maxDrift is how far an endpoint may be beyond the record for that to
 	// tell of a gap in steering, rather than of a forger.
 	maxDrift = 256 << 20
@@ -68,7 +62,7 @@ func (r *Record) passEdge(from Side, s *tcpstack.Segment) (edge wire.Seq) {
 // aged reports that the TSval of s is older than one that came before.
 func (r *Record) aged(now mono.Time, d *Direction, s *tcpstack.Segment) bool {
 	return r.Timestamps && d.is(hasTS) && s.Options.Has(wire.HasTS) &&
-		int32(s.Options.TSVal-d.TSRecent) < 0 && now.Sub(d.TSAge) < pawsIdle
+		tcpstack.Stale(now, s.Options.TSVal, d.TSRecent, d.TSAge)
 }
 
 // heed takes the acknowledging half of a believed segment: its ACK and window,
@@ -137,7 +131,7 @@ func (r *Record) resync(now mono.Time, from Side, s *tcpstack.Segment, m Meta) (
 	if !s.Flags.Has(wire.ACK) || s.Flags.Any(wire.SYN|wire.RST) || r.aged(now, d, s) {
 		return false
 	}
-	if off := s.Seq.Sub(d.Acked); !d.is(seen) || off < -slack || off > maxWindow {
+	if off := s.Seq.Sub(d.Acked); !d.is(seen) || off < -slack || off > wire.MaxWindow {
 		d.Acked, d.Next = s.Seq, s.Seq
 		d.flags = d.flags&^(answered|hasFIN) | seen
 		r.fresh = false
@@ -155,7 +149,7 @@ func (r *Record) resync(now mono.Time, from Side, s *tcpstack.Segment, m Meta) (
 	// I3: the largest edge told since the gap; one from before it stays where it
 	// still is one.
 	edge := s.Ack.Add(int(s.Window) << d.Scale)
-	if beyond := o.Edge.Sub(edge); beyond < 0 || beyond > maxWindow {
+	if beyond := o.Edge.Sub(edge); beyond < 0 || beyond > wire.MaxWindow {
 		o.Edge = edge
 	}
 	r.fresh = r.fresh || o.Acked.Less(s.Ack)

@@ -124,6 +124,7 @@ type Conn struct {
 	haveTSVal   bool
 
 	relay       relayState
+	probe       bool // a segment at SND.UNA − 1 is to be sent
 	heard       mono.Time
 	progressed  mono.Time
 	challengeAt mono.Time // no challenge ACK before this
@@ -241,6 +242,6 @@ func (c *Conn) Congestion() (window, inFlight int, rate int64) {
 // empty, no ACK, window update or probe is due. An unacknowledged FIN of a Relay
 // Conn does not count: its sender repeats it.
 func (c *Conn) Idle() bool {
-	return c.out.Len() == 0 && c.reasm.empty() && !c.relay.probe && !c.relay.claimed && !c.ack.owed &&
+	return c.out.Len() == 0 && c.reasm.empty() && !c.probe && !c.relay.claimed && !c.ack.owed &&
 		c.acked == c.rcvNext() && !c.updateDue()
 }

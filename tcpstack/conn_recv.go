@@ -11,11 +11,14 @@ import (
 	"accd/tcpstack/wire"
 )
 
-// maxWindow is the largest window there is (RFC 7323, 2.3).
-const maxWindow = 65535 << wire.MaxWScale
-
 // pawsIdle is how long TS.Recent stays valid (RFC 7323, 5.5).
 const pawsIdle = 24 * 24 * time.Hour
+
+// Stale reports whether a TSval is older than recent, which was set at age and is
+// not too old itself to be compared with (RFC 7323, 5.3 and 5.5).
+func Stale(now mono.Time, val, recent uint32, age mono.Time) bool {
+	return int32(val-recent) < 0 && now.Sub(age) < pawsIdle
+}
 
 // Receive takes one segment and its payload. It never sends.
 func (c *Conn) Receive(now mono.Time, s *Segment) {
@@ -107,7 +110,7 @@ func (c *Conn) Believable(now mono.Time, s *Segment) bool {
 // paws reports that a segment is an old duplicate by its timestamp.
 func (c *Conn) paws(now mono.Time, s *Segment) bool {
 	return s.Options.Has(wire.HasTS) && c.haveTS && !s.Flags.Has(wire.RST) &&
-		int32(s.Options.TSVal-c.tsRecent) < 0 && now.Sub(c.tsRecentAge) < pawsIdle
+		Stale(now, s.Options.TSVal, c.tsRecent, c.tsRecentAge)
 }
 
 // inWindow is the sequence number test. As in Linux a segment may end exactly
@@ -123,7 +126,7 @@ func (c *Conn) inWindow(s *Segment) bool {
 func (c *Conn) ackAcceptable(s *Segment) bool {
 	d := s.Ack.Sub(c.seq(c.una))
 	if d > int(c.nxt-c.una) {
-		return c.cfg.Relay && d <= maxWindow
+		return c.cfg.Relay && d <= wire.MaxWindow
 	}
 	return d >= -c.maxWnd
 }
@@ -137,7 +140,7 @@ func (c *Conn) noteTimestamp(now mono.Time, s *Segment) {
 		c.noteBeyond(s)
 		return
 	}
-	if !c.haveTS || int32(s.Options.TSVal-c.tsRecent) >= 0 || now.Sub(c.tsRecentAge) >= pawsIdle {
+	if !c.haveTS || !Stale(now, s.Options.TSVal, c.tsRecent, c.tsRecentAge) {
 		c.tsRecent, c.tsRecentAge, c.haveTS = s.Options.TSVal, now, true
 	}
 }

@@ -54,15 +54,21 @@ func (c *Conn) sendAgain(now mono.Time, p *Packet) bool {
 		c.sent.split(i, r.off+uint64(n))
 		r = c.sent.at(i)
 	}
-	r.again = true
+	c.again(r)
 	c.rec.undoBytes += n
 	r.fate = flying
 	c.lostBytes -= n
 	c.lostFrom = r.end
-	c.stats.Retransmitted++
-	c.stats.BytesRetransmitted += uint64(n)
 	c.send(now, r, p)
 	return true
+}
+
+// again notes that r is sent once more: from now on its ACK may be for either
+// transmission (Karn).
+func (c *Conn) again(r *sent) {
+	r.again = true
+	c.stats.Retransmitted++
+	c.stats.BytesRetransmitted += uint64(r.len())
 }
 
 // sendNew sends bytes for the first time, the FIN with the last of them.
@@ -257,29 +263,22 @@ func (c *Conn) sendTailProbe(now mono.Time, p *Packet) bool {
 		k.probing = false
 		return false
 	}
-	r.again = true
-	c.stats.Retransmitted++
-	c.stats.BytesRetransmitted += uint64(r.len())
+	c.again(r)
 	return c.filled(now, r, p)
 }
 
 // sendProbe sends a segment at SND.UNA − 1 without data, or what was Asked for,
 // which the peer answers with its window and its RCV.NXT.
 func (c *Conn) sendProbe(now mono.Time, p *Packet) bool {
-	if !c.relay.probe {
+	if !c.probe {
 		return false
 	}
 	data := c.relay.ask && c.sent.n > 0
-	c.relay.probe, c.relay.ask = false, false
+	c.probe, c.relay.ask = false, false
 	c.relay.asked, c.relay.askedAt = true, now
 	if data {
-		if r := c.sent.at(0); r.len() > c.mss {
-			c.sent.split(0, r.off+uint64(c.mss))
-		}
-		r := c.sent.at(0)
-		r.again = true // Karn: its ACK may be for either
-		c.stats.Retransmitted++
-		c.stats.BytesRetransmitted += uint64(r.len())
+		r := c.head()
+		c.again(r)
 		c.fill(now, r, p)
 		return true
 	}

@@ -166,7 +166,7 @@ func (c *Conn) persist(now mono.Time) {
 		c.err = ErrTimeout
 		return
 	}
-	c.relay.probe = true
+	c.probe = true
 	d := c.rtt.base() << min(t.shift, 20)
 	if t.shift++; d > rtoMax {
 		d = rtoMax

@@ -145,10 +145,15 @@ func (c *Conn) headLost(now mono.Time) {
 	if c.sent.n == 0 {
 		return
 	}
+	if r := c.head(); r.fate == flying {
+		c.markLost(now, r)
+	}
+}
+
+// head gives the first packet in flight, of which there is one, cut to a segment.
+func (c *Conn) head() *sent {
 	if r := c.sent.at(0); r.len() > c.mss {
 		c.sent.split(0, r.off+uint64(c.mss))
 	}
-	if r := c.sent.at(0); r.fate == flying {
-		c.markLost(now, r)
-	}
+	return c.sent.at(0)
 }

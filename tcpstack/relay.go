@@ -12,8 +12,7 @@ import (
 // relayState is the part of a Conn that only custody uses.
 type relayState struct {
 	draining bool
-	probe    bool // a segment at SND.UNA − 1 is to be sent
-	ask      bool // or, if there are any, the first bytes in flight again
+	ask      bool // the probe that is due may be the first bytes in flight, sent again
 
 	// The peer acknowledged more than was sent (custody.md: receiver ahead).
 	claimed bool      // it did, and a probe asks whether it means it
@@ -165,12 +164,12 @@ func (c *Conn) AckFIN() {
 
 // Probe asks for a segment at SND.UNA − 1, which the peer answers with its true
 // RCV.NXT (RFC 9293, 3.8.4 and 3.10.7.4).
-func (c *Conn) Probe() { c.relay.probe = true }
+func (c *Conn) Probe() { c.probe = true }
 
 // Ask is Probe for an answer that others wait for: it sends the first segment in
 // flight again if there is one, because Linux answers segments without data only
 // twice a second.
-func (c *Conn) Ask() { c.relay.probe, c.relay.ask = true, true }
+func (c *Conn) Ask() { c.probe, c.relay.ask = true, true }
 
 // Drain makes the Conn a retransmitter: it sends what out holds, acknowledges
 // nothing new, and Receive reads only the acknowledging half of segments (their

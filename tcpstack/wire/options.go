@@ -16,6 +16,7 @@ const (
 	optMPTCP     = 30 // RFC 8684
 	optFastOpen  = 34 // RFC 7413
 	MaxWScale    = 14 // RFC 7323, 2.3: larger values count as 14
+	MaxWindow    = 65535 << MaxWScale // bytes, the largest window there is (RFC 7323, 2.3)
 	maxSACKBlock = 4  // what 40 bytes of options hold
 )
 

@@ -4,20 +4,20 @@ import "encoding/binary"
 
 // Kinds of TCP options (IANA registry; the RFC of each in brackets).
 const (
-	optEOL       = 0  // RFC 9293
-	optNOP       = 1  // RFC 9293
-	optMSS       = 2  // RFC 9293
-	optWScale    = 3  // RFC 7323
-	optSACKPerm  = 4  // RFC 2018
-	optSACK      = 5  // RFC 2018
-	optTS        = 8  // RFC 7323
-	optMD5       = 19 // RFC 2385
-	optAO        = 29 // RFC 5925
-	optMPTCP     = 30 // RFC 8684
-	optFastOpen  = 34 // RFC 7413
-	MaxWScale    = 14 // RFC 7323, 2.3: larger values count as 14
+	optEOL       = 0                  // RFC 9293
+	optNOP       = 1                  // RFC 9293
+	optMSS       = 2                  // RFC 9293
+	optWScale    = 3                  // RFC 7323
+	optSACKPerm  = 4                  // RFC 2018
+	optSACK      = 5                  // RFC 2018
+	optTS        = 8                  // RFC 7323
+	optMD5       = 19                 // RFC 2385
+	optAO        = 29                 // RFC 5925
+	optMPTCP     = 30                 // RFC 8684
+	optFastOpen  = 34                 // RFC 7413
+	MaxWScale    = 14                 // RFC 7323, 2.3: larger values count as 14
 	MaxWindow    = 65535 << MaxWScale // bytes, the largest window there is (RFC 7323, 2.3)
-	maxSACKBlock = 4  // what 40 bytes of options hold
+	maxSACKBlock = 4                  // what 40 bytes of options hold
 )
 
 // OptionSet says which options a segment carried.

@@ -10,7 +10,8 @@ import (
 type Segment struct {
 	Seq, Ack wire.Seq
 	Flags    wire.Flags
-	Window   uint16 // as on the wire, unscaled
+	ECN      wire.ECN // of its IP header
+	Window   uint16   // as on the wire, unscaled
 	Options  wire.Options
 	Payload  buf.Ref
 }
@@ -40,8 +41,9 @@ func (s *Segment) Drop() {
 // until the next call into the Conn or the Stream. One Packet is reused.
 type Packet struct {
 	Seq, Ack wire.Seq
-	Flags    wire.Flags
-	Window   uint16 // as on the wire, scaled
+	Flags    wire.Flags // CWR is the first segment's alone
+	ECN      wire.ECN   // for the IP header
+	Window   uint16     // as on the wire, scaled
 	Options  wire.Options
 	Payload  [][]byte
 	Len      int // bytes in Payload
@@ -50,7 +52,7 @@ type Packet struct {
 
 // reset makes p empty and keeps the room of Payload.
 func (p *Packet) reset() {
-	p.Flags, p.Window, p.Len, p.GSOSize = 0, 0, 0, 0
+	p.Flags, p.ECN, p.Window, p.Len, p.GSOSize = 0, 0, 0, 0, 0
 	p.Options.Set, p.Options.NSACK = 0, 0
 	p.Payload = p.Payload[:0]
 }

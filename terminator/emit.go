@@ -33,7 +33,7 @@ func (s *shard) emit(f *flow, to splice.Side) {
 	d, p, h := &s.dev[to], &s.packet, &s.header
 	f.Template(to, &s.template)
 	h.DstMAC, h.SrcMAC = d.mac, d.neighbour
-	h.Tuple, h.TOS, h.TTL, h.FlowLabel = s.template.Tuple, s.template.TOS, s.template.TTL, s.template.FlowLabel
+	h.Tuple, h.TOS, h.TTL, h.FlowLabel = s.template.Tuple, s.template.TOS|uint8(p.ECN), s.template.TTL, s.template.FlowLabel
 	h.Seq, h.Ack, h.Flags, h.Window, h.Urgent = p.Seq, p.Ack, p.Flags, p.Window, 0
 	h.Options, h.PayloadLen = &p.Options, p.Len
 	n, l4 := h.Put(s.head[:])
@@ -45,6 +45,9 @@ func (s *shard) emit(f *flow, to splice.Side) {
 			s.virtio.GSOType = wire.VirtioGSOTCPv6
 			if h.Tuple.Is4() {
 				s.virtio.GSOType = wire.VirtioGSOTCPv4
+			}
+			if p.Flags.Has(wire.CWR) {
+				s.virtio.GSOType |= wire.VirtioGSOECN
 			}
 			s.virtio.GSOSize, s.virtio.HdrLen = uint16(p.GSOSize), uint16(n)
 		}

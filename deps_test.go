@@ -57,6 +57,7 @@ var table = []row{
 	{"tcpstack/cc", []string{"tcpstack/mono"}, nil, "a controller is told facts; it never sees the connection"},
 	{"tcpstack", append([]string{"tcpstack/cc"}, leaves...), nil, "the stack is pure, so that simulation and fuzzing see all of it"},
 	{"tcpstack/simnet", append([]string{"splice"}, belowFlow...), nil, "the simulation drives flows and what is below them; only tests import it"},
+	{"tcpstack/script", append([]string{"splice"}, belowFlow...), nil, "packet scripts play the peers of Conns and Flows; only tests import it"},
 	{"splice", belowFlow, nil, "custody is pure, so that its invariants can be asserted in simulation"},
 	{"policy", []string{"tcpstack/wire", "tcpstack/cc"}, []string{yaml, bart}, "a decision depends on the config file and the tuple, not on the system"},
 	{"terminator/link", []string{"tcpstack/buf", "tcpstack/wire"}, []string{xsys}, "a device moves frames and knows no connection"},
@@ -144,11 +145,13 @@ func TestImports(t *testing.T) {
 	}
 }
 
-// TestSimulationIsForTests keeps the simulation out of the program.
+// TestSimulationIsForTests keeps the simulation and the scripts out of the program.
 func TestSimulationIsForTests(t *testing.T) {
 	for _, p := range packages(t) {
-		if slices.Contains(p.Imports, module+"/tcpstack/simnet") {
-			t.Errorf("%s imports tcpstack/simnet outside its tests", p.ImportPath)
+		for _, pkg := range []string{"tcpstack/simnet", "tcpstack/script"} {
+			if slices.Contains(p.Imports, module+"/"+pkg) {
+				t.Errorf("%s imports %s outside its tests", p.ImportPath, pkg)
+			}
 		}
 	}
 }

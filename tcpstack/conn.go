@@ -47,6 +47,9 @@ type Config struct {
 	// NoSegmentation says that the device cannot cut superpackets: no packet
 	// carries more than one full segment.
 	NoSegmentation bool
+	// Unpaced says that something below paces, as the fq qdisc does, or that
+	// nothing should: packets leave as soon as the windows allow.
+	Unpaced bool
 	// Relay says that both ends of the Conn's streams belong to endpoints that
 	// talk to each other, as in custody: timestamps are set by SetTimestamp,
 	// a FIN is sent only when everything before it is acknowledged, and a

@@ -165,8 +165,11 @@ func (c *Conn) burst() int {
 
 // pacingRate gives the controller's rate or, where it leaves that open, the
 // window over the round trip with Linux's headroom: twice in slow start, 1.2
-// times after it.
+// times after it. 0: unpaced.
 func (c *Conn) pacingRate() int64 {
+	if c.cfg.Unpaced {
+		return 0
+	}
 	rate := c.control.Rate()
 	if rate == 0 && c.rtt.srtt > 0 {
 		w := int64(c.control.Window())

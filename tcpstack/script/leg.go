@@ -1,0 +1,190 @@
+package script
+
+import (
+	"bytes"
+	"fmt"
+	"strconv"
+
+	"accd/tcpstack"
+	"accd/tcpstack/buf"
+	"accd/tcpstack/mono"
+	"accd/tcpstack/wire"
+)
+
+// The sides of one leg.
+const (
+	us = iota
+	peer
+)
+
+// leg is a Conn whose peer and application the script plays.
+type leg struct {
+	conn    *tcpstack.Conn
+	in, out tcpstack.Stream
+	pool    buf.Pool
+	end     [2]end
+	wrote   int
+	read    int
+	pkt     tcpstack.Packet
+}
+
+// newLeg makes the Conn of an established line.
+func newLeg(now mono.Time, set *settings, how string, args []string) (*leg, error) {
+	g := &leg{}
+	// Both wrap soon, in every script.
+	g.end[us] = end{isn: wire.SeqOf(0xffff_ff00)}
+	g.end[peer] = end{isn: wire.SeqOf(0x7fff_ff00), win: 65535}
+	first := [2]wire.Seq{g.end[us].isn.Add(1), g.end[peer].isn.Add(1)}
+	snap := tcpstack.Snapshot{
+		Tuple: tuple(set.family), MSS: 1000,
+		SndUna: first[us], SndNxt: first[us], SndWnd: 65535,
+		RcvNxt: first[peer], RcvEdge: first[peer].Add(65535),
+	}
+	for len(args) > 0 {
+		var n []int
+		name := args[0]
+		for args = args[1:]; len(args) > 0; args = args[1:] {
+			k, err := strconv.Atoi(args[0])
+			if err != nil {
+				break
+			}
+			n = append(n, k)
+		}
+		switch {
+		case name == "mss" && len(n) == 1:
+			snap.MSS = n[0]
+		case name == "sack" && len(n) == 0:
+			snap.SACK = true
+		case name == "wscale" && len(n) == 2:
+			snap.SndScale, snap.RcvScale = uint8(n[0]), uint8(n[1])
+		case name == "ts" && len(n) == 0:
+			snap.Timestamps, snap.TSVal = true, 100
+			snap.TSRecent, snap.TSRecentAge = 1000, now
+			g.end[peer].ts = true
+		case name == "win" && len(n) == 1:
+			snap.SndWnd = n[0]
+		case name == "rwin" && len(n) == 1:
+			snap.RcvEdge = first[peer].Add(n[0])
+		default:
+			return nil, fmt.Errorf("nothing of a connection: %q with %d numbers; there are mss N, sack, ts, wscale PEER OURS, win N, rwin N", name, len(n))
+		}
+	}
+	g.end[peer].win = snap.SndWnd >> snap.SndScale
+	g.conn = tcpstack.Resume(now, &snap, &g.in, &g.out, set.config())
+	return g, nil
+}
+
+func (g *leg) receive(now mono.Time, _ int, p *packet) (string, error) {
+	s := segment(now, &g.pool, peer, p, &g.end[peer], &g.end[us])
+	g.conn.Receive(now, s)
+	if s.Payload.Len() > 0 {
+		return "", fmt.Errorf("Receive left the payload behind")
+	}
+	return "", nil
+}
+
+func (g *leg) transmit(now mono.Time) (int, *packet, error) {
+	if !g.conn.Transmit(now, &g.pkt) {
+		return 0, nil, nil
+	}
+	p, err := sent(us, &g.pkt, &g.end[us], &g.end[peer])
+	return 0, p, err
+}
+
+func (g *leg) expire(now mono.Time)  { g.conn.Expire(now) }
+func (g *leg) deadline() mono.Time   { return g.conn.Deadline() }
+func (g *leg) our(n int) wire.Seq    { return g.end[us].isn.Add(n) }
+func (g *leg) ours(n wire.Seq) int   { return n.Sub(g.end[us].isn) }
+func (g *leg) theirs(n wire.Seq) int { return n.Sub(g.end[peer].isn) }
+
+// command is what the application does, or what custody does with a relay Conn.
+func (g *leg) command(now mono.Time, name string, args []string) error {
+	var n []int
+	for _, a := range args {
+		if k, err := strconv.Atoi(a); err == nil {
+			n = append(n, k)
+		}
+	}
+	c := g.conn
+	switch what := fmt.Sprintf("%s %d", name, len(n)); what {
+	case "wait 0":
+	case "write 1":
+		for left := n[0]; left > 0; {
+			k := min(left, 60000)
+			g.out.Append(g.pool.Copy(pattern(us, g.wrote, k)))
+			g.wrote += k
+			left -= k
+		}
+	case "read 0":
+		return g.discard(g.in.Len())
+	case "read 1":
+		return g.discard(n[0])
+	case "close 0":
+		g.out.Close()
+	case "abort 0":
+		c.Abort()
+	case "probe 0":
+		c.Probe()
+	case "ask 0":
+		c.Ask()
+	case "ackfin 0":
+		c.AckFIN()
+	case "drain 0":
+		c.Drain()
+	case "hold 0":
+		c.Hold(true)
+	case "release 0":
+		c.Hold(false)
+	case "buffer 1":
+		c.SetBuffer(n[0])
+	case "acklimit 1":
+		c.SetAckLimit(n[0])
+	case "sendto 1":
+		c.SendTo(now, g.our(n[0]))
+	case "timestamp 1":
+		c.SetTimestamp(uint32(n[0]))
+	case "ptb 2":
+		c.PacketTooBig(now, g.our(n[0]), n[1])
+	default:
+		return fmt.Errorf("no command %q with %d numbers; docs/scripts.md lists them", name, len(n))
+	}
+	return nil
+}
+
+// discard makes the application read n bytes, and looks at them.
+func (g *leg) discard(n int) error {
+	if n > g.in.Len() {
+		return fmt.Errorf("there are %d bytes to read", g.in.Len())
+	}
+	got := bytes.Join(g.in.Gather(nil, g.in.Base(), n), nil)
+	if !bytes.Equal(got, pattern(peer, g.read, n)) {
+		return fmt.Errorf("the bytes %d to %d are wrong", g.read+1, g.read+n)
+	}
+	g.read += n
+	g.in.Discard(g.in.Base() + uint64(n))
+	return nil
+}
+
+func (g *leg) value(name string) (string, error) {
+	switch name {
+	case "unread":
+		return strconv.Itoa(g.in.Len()), nil
+	case "unsent":
+		return strconv.Itoa(g.wrote - (g.ours(g.conn.SndNxt()) - 1)), nil
+	}
+	return connValue(g.conn, name, g.ours, g.theirs)
+}
+
+// finish reads what is left, and asserts that no memory is lost.
+func (g *leg) finish() error {
+	if err := g.discard(g.in.Len()); err != nil {
+		return err
+	}
+	g.in.Reset()
+	g.out.Reset()
+	g.conn.Release()
+	if n := g.pool.InUse(); n != 0 {
+		return fmt.Errorf("%d bytes of slabs are still referenced", n)
+	}
+	return nil
+}

@@ -100,6 +100,7 @@ type Conn struct {
 	pace      pacer
 	rack      rackState
 	rec       recovery
+	ecn       ecnState
 	retx      retxTimer
 	timeouts  int  // in a row without progress
 	sndClosed bool // our FIN is acknowledged
@@ -157,6 +158,8 @@ type Stats struct {
 	BadAck, BadSeq, BadPAWS       uint64 // segments not believed
 	ChallengeAcks                 uint64
 	TooManyHoles                  uint64 // segments dropped
+	CEReceived, ECEReceived       uint64 // segments with these marks, where ECN is agreed on
+	CWRSent, ECNReductions        uint64
 }
 
 // seq and offset convert between the two names of a byte of the sending half;
@@ -225,6 +228,10 @@ func (c *Conn) RTO() time.Duration { return c.rtt.base() }
 
 // DeliveryRate gives the recent delivery rate in bytes per second, 0 if unknown.
 func (c *Conn) DeliveryRate() int64 { return c.rate.recent }
+
+// ECN gives what was agreed on in the handshake, and whether ECT is not sent all
+// the same, because the path drops it.
+func (c *Conn) ECN() (agreed ECN, refused bool) { return c.ecn.agreed, c.ecn.refused }
 
 // MSS gives the payload bytes of a full segment.
 func (c *Conn) MSS() int { return c.mss }

@@ -78,6 +78,7 @@ func (c *Conn) receiveAck(now mono.Time, s *Segment, ack uint64) {
 	if c.rec.phase != open && c.una >= c.rec.point {
 		c.leave(now)
 	}
+	c.heedEcho(now, s)
 	c.probeAcked(now, d.dsack, !advanced && !moved && !old && s.Options.NSACK == 0 && s.Payload.Len() == 0)
 
 	a.Acked, a.Lost = d.bytes, int(max(0, c.rate.lost-lostBefore))
@@ -86,12 +87,12 @@ func (c *Conn) receiveAck(now mono.Time, s *Segment, ack uint64) {
 		a.RTT = d.latest
 	}
 	a.SRTT, a.MinRTT = c.rtt.srtt, c.rtt.min
-	a.Recovery = c.rec.phase != open
+	a.Recovery = c.rec.phase != open || c.ecn.reducing
 	c.rate.sample(now, c.rtt.min, a)
 	if a.Acked > 0 || a.Lost > 0 {
 		c.control.Acked(now, a)
 	}
-	if c.rec.phase == fast {
+	if c.rec.phase == fast || c.ecn.reducing {
 		c.prr(known, advanced && a.Lost == 0)
 	}
 	if advanced || d.bytes > 0 || wait > 0 || c.sent.n == 0 {
@@ -190,6 +191,7 @@ func (c *Conn) delivered(now mono.Time, r *sent, d *delivery) {
 		c.lostBytes -= r.len()
 	}
 	d.bytes += r.len()
+	c.ecn.ectArrived(r)
 	c.rate.got(now, r, r.len())
 	c.rack.delivered(now, r, c.rtt.min)
 	if r.again {

@@ -46,6 +46,7 @@ func (c *Conn) Receive(now mono.Time, s *Segment) {
 	c.noteTimestamp(now, s)
 	c.receiveAck(now, s, ack)
 	if c.relay.draining {
+		c.noteCWR(s)
 		s.Drop()
 		return
 	}
@@ -195,6 +196,7 @@ func (c *Conn) receiveData(now mono.Time, s *Segment) {
 		return
 	}
 	c.stats.Received++
+	c.noteMarks(s)
 	// The window's right edge cuts.
 	if over := d + n - int(c.rcvEdge-c.in.end); over > 0 {
 		if n -= over; n <= 0 || d+n <= 0 {

@@ -220,6 +220,7 @@ func (c *Conn) fill(now mono.Time, r *sent, p *Packet) {
 			p.Flags |= wire.PSH // RFC 9293, MUST-60
 		}
 	}
+	c.mark(r, p)
 	c.stamp(now, p)
 	c.acknowledge(p)
 }

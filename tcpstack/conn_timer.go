@@ -124,6 +124,7 @@ func (c *Conn) timeout(now mono.Time) {
 	for i := range c.sent.n {
 		r := c.sent.at(i)
 		if r.fate == flying && (i == 0 || r.at.Add(c.rack.rtt+c.reorderWindow()) <= now) {
+			c.ecn.ectLost(r, c.mss)
 			c.drop(r)
 		}
 	}
@@ -136,6 +137,8 @@ func (c *Conn) timeout(now mono.Time) {
 		frto: c.snap.SACK && first && c.timeouts == 1,
 	}
 	c.rack.probing, c.rack.probe = false, false
+	c.windowReduced()
+	c.ecn.episode()
 	c.control.Congested(now, cc.Signal{
 		Kind: cc.Timeout, First: first, Bytes: c.lostBytes, InFlight: c.flight,
 		Delivered: c.rate.delivered, LostTotal: c.rate.lost,

@@ -135,10 +135,12 @@ func (c *Conn) detectInDrain(now mono.Time) {
 
 // markLost takes a packet out of the network. The first one begins an episode.
 func (c *Conn) markLost(now mono.Time, r *sent) {
-	first := c.rec.phase == open
-	if first {
+	begins := c.rec.phase == open
+	first := begins && !c.ecn.reducing // RFC 3168, 6.1.2: once per window of data
+	if begins {
 		c.enterFast()
 	}
+	c.ecn.ectLost(r, c.mss)
 	c.drop(r)
 	c.control.Congested(now, cc.Signal{
 		Kind: cc.Loss, First: first,
@@ -191,7 +193,8 @@ func (c *Conn) probeAcked(now mono.Time, dsack, duplicate bool) {
 	switch {
 	case !k.resent || dsack:
 	case c.una > k.probeEnd:
-		if c.rec.phase == open {
+		if c.rec.phase == open && !c.ecn.reducing {
+			c.windowReduced()
 			c.control.Congested(now, cc.Signal{Kind: cc.Loss, First: true, Bytes: c.mss, InFlight: c.flight,
 				Delivered: c.rate.delivered, PriorDelivered: c.rate.delivered, LostTotal: c.rate.lost, PriorLost: c.rate.lost})
 			c.control.Congested(now, cc.Signal{Kind: cc.Exit, InFlight: c.flight})

@@ -71,9 +71,12 @@ func (p *pair) send(i int, pkt *Packet) {
 	}
 	for off := 0; off == 0 || off < len(data); off += size {
 		b := data[off:min(off+size, len(data))]
-		s := Segment{Seq: pkt.Seq.Add(off), Ack: pkt.Ack, Flags: pkt.Flags, Window: pkt.Window, Options: pkt.Options}
+		s := Segment{Seq: pkt.Seq.Add(off), Ack: pkt.Ack, Flags: pkt.Flags, Window: pkt.Window, Options: pkt.Options, ECN: pkt.ECN}
 		if off+len(b) < len(data) {
 			s.Flags &^= wire.FIN | wire.PSH
+		}
+		if off > 0 {
+			s.Flags &^= wire.CWR
 		}
 		p.sent[i]++
 		if p.rng.Float64() < p.loss {

@@ -46,6 +46,8 @@ func (c *Conn) enterFast() {
 		phase: fast, point: c.nxt, flightSize: max(c.flight+c.lostBytes, c.mss),
 		undo: true, undoFrom: c.una, dupAcks: c.rec.dupAcks,
 	}
+	c.windowReduced()
+	c.ecn.episode()
 }
 
 // prr computes how much may leave after an ACK that delivered n bytes (RFC 9937,
@@ -64,7 +66,7 @@ func (c *Conn) prr(n int, safe bool) {
 		}
 		cnt = min(cnt, target-pipe)
 	}
-	if r.out == 0 && cnt < c.mss {
+	if r.phase == fast && r.out == 0 && cnt < c.mss {
 		cnt = c.mss // the fast retransmit itself
 	}
 	r.allow = max(cnt, 0)
@@ -85,7 +87,7 @@ func (c *Conn) pipe() int {
 // smaller must not be held to what ACKs release, or it could never grow on a path
 // where something is always lost.
 func (c *Conn) room() int {
-	if c.rec.phase == fast && c.control.Rate() == 0 {
+	if (c.rec.phase == fast || c.ecn.reducing) && c.control.Rate() == 0 {
 		return c.rec.allow
 	}
 	return c.control.Window() - c.pipe()

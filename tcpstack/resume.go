@@ -19,6 +19,7 @@ type Snapshot struct {
 	RcvScale   uint8 // shift of the windows sent to the peer
 	SACK       bool
 	Timestamps bool
+	ECN        ECN
 
 	// Who has closed: a FIN counts once it is acknowledged.
 	SndClosed bool
@@ -38,6 +39,11 @@ type Snapshot struct {
 	TSRecent    uint32    // of the peer
 	TSRecentAge mono.Time // when it was set; 0: none is known
 	TSVal       uint32    // the last one sent to the peer; without Relay the one to send now
+
+	// ECN between two segments, meaningful when it is agreed on.
+	ECNEcho    bool // the peer is owed ECE until it says CWR
+	ECNReduced bool // the peer is owed CWR
+	NoECT      bool // the path to the peer drops ECT
 
 	// To start well; zero fields are unknown.
 	SRTT, RTTVar, MinRTT time.Duration
@@ -87,6 +93,7 @@ func (c *Conn) Resume(now mono.Time, snap *Snapshot, in, out *Stream, cfg *Confi
 	c.rate.deliveredAt, c.rate.firstSent = now, now
 	c.rate.recent = snap.CC.Bandwidth
 	c.rec.point = c.una
+	c.ecn.init(snap, c.nxt)
 	c.newController(now)
 	if n := snap.SndNxt.Sub(snap.SndUna); n > 0 && !snap.SndClosed {
 		// What passed before is in flight, sent by its own endpoint.
@@ -106,6 +113,7 @@ func (c *Conn) Snapshot(s *Snapshot) {
 	s.SndWnd, s.MaxWnd = int(c.edge-c.una), c.maxWnd
 	s.RcvNxt, s.RcvEdge = c.rcvSeq(c.acked), c.rcvSeq(c.rcvEdge)
 	s.TSRecent, s.TSRecentAge, s.TSVal = c.tsRecent, c.tsRecentAge, c.tsVal
+	s.ECNEcho, s.ECNReduced, s.NoECT = c.ecn.echo, c.ecn.cwr, c.ecn.refused
 	s.SRTT, s.RTTVar, s.MinRTT, s.MinRTTAt = c.rtt.srtt, c.rtt.rttvar, c.rtt.min, c.rtt.minAt
 	s.CC = c.control.Memory()
 	s.CC.MinRTT = c.rtt.min

@@ -23,6 +23,7 @@ type sent struct {
 	inFlight    int       // bytes in flight right after it was sent
 	fate        fate
 	again       bool // sent more than once
+	ect         bool // sent as ECT the first time
 	appLimited  bool // P.is_app_limited
 }
 

@@ -106,6 +106,9 @@ func (s *story) show(p *Packet) string {
 	}
 	seq := p.Seq.Sub(wire.SeqOf(ourISN))
 	fmt.Fprintf(&b, "%d:%d ack %d", seq, seq+p.Len, p.Ack.Sub(wire.SeqOf(peerISN)))
+	if p.ECN != wire.NotECT {
+		fmt.Fprintf(&b, " %v", p.ECN)
+	}
 	for _, k := range p.Options.Blocks() {
 		fmt.Fprintf(&b, " sack %d:%d", k.Left.Sub(wire.SeqOf(peerISN)), k.Right.Sub(wire.SeqOf(peerISN)))
 	}

@@ -108,6 +108,7 @@ func (c *Conn) acknowledge(p *Packet) {
 	w = min(w, 65535)
 	p.Ack, p.Window = c.rcvSeq(point), uint16(w)
 	p.Flags |= wire.ACK
+	c.echoMarks(p)
 	c.acked = point
 	c.rcvEdge = max(c.rcvEdge, point+w<<scale)
 	if c.snap.Timestamps && c.haveTS {

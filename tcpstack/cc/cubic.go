@@ -14,6 +14,7 @@ type cubic struct {
 
 	c     float64 // segments per second cubed
 	beta  float64 // share of the window kept after a loss
+	marks float64 // share of the window kept after a CE mark
 	alpha float64 // Reno-friendly additive increase below the prior window
 	fast  bool    // fast convergence
 	slow  bool    // hystart is in use
@@ -39,16 +40,18 @@ type curve struct {
 var cubicParams = []Param{
 	{Name: "c", Unit: "segments/s³", Default: 0.4, Min: 0.01, Max: 10},
 	{Name: "beta", Unit: "share of the window kept after a loss", Default: 0.7, Min: 0.1, Max: 0.95},
+	{Name: "ecn_beta", Unit: "share of the window kept after a CE mark", Default: 0.85, Min: 0.1, Max: 0.95}, // RFC 8511, 3.1
 	{Name: "fast_convergence", Unit: "0 or 1", Default: 1, Min: 0, Max: 1},
 	{Name: "hystart", Unit: "0 or 1", Default: 1, Min: 0, Max: 1},
 }
 
 func newCubic(cfg *Config) Controller {
 	c := &cubic{
-		c:    cfg.Params.value(cubicParams, "c"),
-		beta: cfg.Params.value(cubicParams, "beta"),
-		fast: cfg.Params.value(cubicParams, "fast_convergence") != 0,
-		slow: cfg.Params.value(cubicParams, "hystart") != 0,
+		c:     cfg.Params.value(cubicParams, "c"),
+		beta:  cfg.Params.value(cubicParams, "beta"),
+		marks: cfg.Params.value(cubicParams, "ecn_beta"),
+		fast:  cfg.Params.value(cubicParams, "fast_convergence") != 0,
+		slow:  cfg.Params.value(cubicParams, "hystart") != 0,
 	}
 	c.alpha = 3 * (1 - c.beta) / (1 + c.beta) // RFC 9438, 4.3
 	c.init(cfg)
@@ -152,8 +155,12 @@ func (c *cubic) Congested(_ mono.Time, s Signal) {
 			c.wMax = c.cwnd
 		}
 		c.epoch = 0
+		beta := c.beta
+		if s.Kind == ECN {
+			beta, c.undo.cwnd = c.marks, 0 // a mark is never taken back
+		}
 		// RFC 9438, 4.6: of the window, which only grows while it is used.
-		c.reduce(c.beta*c.cwnd, s.Kind)
+		c.reduce(beta*c.cwnd, s.Kind)
 	}
 	if s.Kind == Spurious && c.undo.cwnd > c.cwnd {
 		// RFC 9438, 4.9: back to the state before the event.

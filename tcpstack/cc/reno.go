@@ -6,6 +6,7 @@ import "accd/tcpstack/mono"
 type reno struct {
 	window
 	beta    float64
+	ecnBeta float64
 	counted float64 // bytes acknowledged since the window last grew
 
 	undo struct{ cwnd, ssthresh float64 } // before the last reduction; cwnd 0: none
@@ -13,10 +14,11 @@ type reno struct {
 
 var renoParams = []Param{
 	{Name: "beta", Unit: "share of the flight kept after a loss", Default: 0.5, Min: 0.1, Max: 0.95},
+	{Name: "ecn_beta", Unit: "share of the flight kept after a CE mark", Default: 0.8, Min: 0.1, Max: 0.95}, // RFC 8511, 3.1
 }
 
 func newReno(cfg *Config) Controller {
-	r := &reno{beta: cfg.Params.value(renoParams, "beta")}
+	r := &reno{beta: cfg.Params.value(renoParams, "beta"), ecnBeta: cfg.Params.value(renoParams, "ecn_beta")}
 	r.init(cfg)
 	return r
 }
@@ -47,8 +49,12 @@ func (r *reno) Congested(_ mono.Time, s Signal) {
 		r.cwnd = r.mss
 	} else if yes {
 		r.undo.cwnd, r.undo.ssthresh = r.cwnd, r.ssthresh
+		beta := r.beta
+		if s.Kind == ECN {
+			beta, r.undo.cwnd = r.ecnBeta, 0 // a mark is never taken back
+		}
 		// RFC 5681, eq. 4: of the flight, not of the window.
-		r.reduce(r.beta*min(float64(r.flight), r.cwnd), s.Kind)
+		r.reduce(beta*min(float64(r.flight), r.cwnd), s.Kind)
 		r.counted = 0
 	}
 	if s.Kind == Spurious && r.undo.cwnd != 0 {

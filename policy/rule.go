@@ -57,10 +57,8 @@ func (r *reader) rule(n *yaml.Node, s *sides, profiles map[string]Profile) *rule
 			}
 		}},
 		{"handshake", func(n *yaml.Node) {
-			if n.Value == "split" {
-				r.errorf(n, "handshake %q is not available yet in this version of accd (accepted: relay)", n.Value)
-			} else {
-				r.word(n, "handshake", "relay")
+			if w, ok := r.word(n, "handshake", "relay", "split"); ok && w == "split" {
+				v.Handshake = Split
 			}
 		}},
 		{"lan", func(n *yaml.Node) { r.ruleSide(n, LAN, s, &v.LAN, profiles) }},

@@ -41,6 +41,18 @@ func (a Action) String() string {
 	return "pass"
 }
 
+// Handshake is who answers the SYN of a connection.
+type Handshake uint8
+
+// Handshakes.
+const (
+	Relay Handshake = iota // the endpoints each other
+	Split                  // accd each of them, once the server has answered
+)
+
+// String gives the word of the configuration.
+func (h Handshake) String() string { return [...]string{"relay", "split"}[h] }
+
 // Network is the network a leg crosses.
 type Network uint8
 
@@ -68,6 +80,7 @@ type Verdict struct {
 	Line        int // of the rule in the file
 	Index       int // among the enabled rules, from 0
 	Action      Action
+	Handshake   Handshake
 	LAN, WAN    Profile // of the leg on that side
 	Other       Profile // of a leg on neither
 }

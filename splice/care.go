@@ -36,18 +36,26 @@ func (f *Flow) care(now mono.Time) {
 	b, _ := c.conn[Server].RTT()
 	rtt := a + b
 	c.check = now.Add(min(max(rtt/4, careMin), careMax))
+	if c.split.on && c.stream[Client].Len() == 0 && c.stream[Server].Len() == 0 {
+		c.check = mono.Never // until something comes: it may be idle for days
+	}
 	if rtt == 0 {
 		rtt = unknownRTT
 	}
 	for _, side := range [2]Side{Client, Server} {
 		f.limit(side, rtt)
+		if c.split.on {
+			continue
+		}
 		f.slow(now, side)
 		f.hole(now, side, rtt)
 		if f.silent(now, side) || f.blackHole(now, side) {
 			return
 		}
 	}
-	f.watch(now)
+	if !c.split.on {
+		f.watch(now)
+	}
 }
 
 // limit bounds what is held towards far by time, not only size: a drain is to
@@ -70,7 +78,9 @@ func (f *Flow) limit(far Side, rtt time.Duration) {
 	}
 	n := min(max(int(2*float64(rate)*rtt.Seconds()), minHeld), max(most, minHeld))
 	sender.SetBuffer(n)
-	sender.SetAckLimit(n)
+	if !c.split.on {
+		sender.SetAckLimit(n)
+	}
 }
 
 // slow stops acknowledging to the sender while the far end does not move:

@@ -7,6 +7,7 @@ type Counters struct {
 	By [Reasons]uint64
 
 	Established uint64 // handshakes that made a record
+	Split       uint64 // flows that were split
 	Entered     uint64 // times custody began
 	Exited      uint64 // times it ended on the wire
 	Resets      uint64 // RSTs of accd's own

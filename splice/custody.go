@@ -19,6 +19,7 @@ type custody struct {
 	check  mono.Time          // when care is due
 	ending ending
 	drain  drain
+	split  split
 
 	slot   int   // in the ledger; -1: none
 	entry  Entry // as the ledger has it

@@ -41,12 +41,12 @@ func (d *drain) release() {
 
 // Drain takes a flow out of custody: nothing new is acknowledged, packets pass,
 // and what is held is delivered. After an operator's drain, a bypass or a stop
-// it stays on the wire.
+// it stays on the wire. A split flow cannot be drained.
 func (f *Flow) Drain(now mono.Time, why Reason) {
 	if why.forGood() {
 		f.native = true
 	}
-	if f.state != InCustody || f.c.ending.on {
+	if f.state != InCustody || f.c.ending.on || f.c.split.on {
 		return
 	}
 	c := f.c

@@ -49,6 +49,11 @@ func (f *Flow) beginEnding(now mono.Time, side Side, why Reason) {
 	c := f.c
 	if !c.drain.on {
 		c.drain.owed = [2]wire.Seq{c.owed(Client), c.owed(Server)}
+		if c.split.on { // the two sides of a byte may have different numbers
+			for i := range c.drain.owed {
+				c.drain.owed[i] = c.conn[1-i].SndUna().Add(c.stream[i].Len())
+			}
+		}
 		c.drain.on = true
 	}
 	f.state = InCustody
@@ -67,7 +72,7 @@ func (f *Flow) Kill(now mono.Time) {
 		return
 	}
 	if !c.ending.on {
-		if f.Held() == [2]int{} {
+		if f.Held() == [2]int{} && !c.split.on {
 			f.exit(now)
 			return
 		}
@@ -89,7 +94,7 @@ func (f *Flow) sendReset(now mono.Time) {
 	for i := range c.conn {
 		if e.both || Side(i) == e.side {
 			// In drain the endpoint has got native bytes too.
-			if o := &f.rec.Dir[1-i]; !f.rec.Unsynced && c.conn[i].SndNxt().Less(o.Acked) {
+			if o := &f.rec.Dir[1-i]; !c.split.on && !f.rec.Unsynced && c.conn[i].SndNxt().Less(o.Acked) {
 				c.conn[i].SendTo(now, o.Acked)
 			}
 			c.conn[i].Abort()

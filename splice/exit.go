@@ -13,6 +13,9 @@ func (f *Flow) settle(now mono.Time) {
 	c := f.c
 	switch {
 	case c.ending.on:
+	case c.split.on:
+		f.settleSplit(now)
+		return
 	case f.state == Draining:
 		if !f.drained(Client) || !f.drained(Server) {
 			break
@@ -111,7 +114,7 @@ func (f *Flow) release() {
 		c.conn[i].Release()
 		c.stream[i].Reset()
 	}
-	c.ending = ending{}
+	c.ending, c.split = ending{}, split{}
 	c.drain = drain{loose: c.drain.loose}
 	c.drain.owed = [2]wire.Seq{}
 	e.free = append(e.free, c)

@@ -26,7 +26,8 @@ type Template struct {
 // Terms are what policy decided for a flow: shared, read-only.
 type Terms struct {
 	Rule      string
-	Leg       [2]*tcpstack.Config // by Side; Relay is set
+	Leg       [2]*tcpstack.Config // by Side; Relay is set, or HoldFIN with Split
+	Split     bool                // each leg has a handshake of its own
 	MaxBuffer int                 // bytes held per direction, at most; 0: 64 MiB
 }
 
@@ -75,6 +76,8 @@ func (f *Flow) Receive(now mono.Time, from Side, s *tcpstack.Segment, m Meta) Di
 		f.inDrain(now, from, s, m)
 	case f.state == InCustody && f.c.ending.on:
 		return f.whileEnding(now, from, s)
+	case f.Split():
+		return f.inSplit(now, from, s, m)
 	case f.state == InCustody:
 		return f.inCustody(now, from, s, m)
 	}
@@ -176,9 +179,12 @@ func (f *Flow) Expire(now mono.Time) {
 			c.conn[i].Expire(now)
 		}
 	}
-	if f.state == Draining {
+	if c.split.on {
+		f.lost(now)
+	} else if f.state == Draining {
 		f.watch(now)
-	} else if now >= c.check {
+	}
+	if f.state == InCustody && !c.ending.on && now >= c.check {
 		f.care(now)
 	}
 }
@@ -196,6 +202,9 @@ func (f *Flow) Deadline() mono.Time {
 	at := mono.Never
 	if f.state == InCustody {
 		at = c.check
+		if !c.split.until.IsZero() {
+			at = c.split.until
+		}
 	}
 	for i := range c.conn {
 		if f.state == InCustody || !f.drained(Side(i)) {
@@ -248,6 +257,9 @@ func (f *Flow) Replace() { f.end(Replaced) }
 // side they go to.
 func (f *Flow) Held() (n [2]int) {
 	if c := f.c; c != nil {
+		if c.split.on { // the two sides of a byte may have different numbers
+			return [2]int{c.stream[Server].Len(), c.stream[Client].Len()}
+		}
 		for to := range c.conn {
 			n[to] = max(0, c.owed(Side(to).Other()).Sub(c.conn[to].SndUna()))
 		}

@@ -18,6 +18,7 @@ import (
 //	header   0  magic "accdledg"       8  version        12  slots
 //	slot     0  state: 0 free, 1 the first copy holds, 2 the second copy holds
 //	         4  tuple, client → server: addresses 16 + 16, ports 2 + 2
+//	        40  1 if the flow is split
 //	        48  first copy: per direction acked, owed, sent, segment size
 //	        80  second copy
 //
@@ -26,10 +27,11 @@ import (
 // instructions leaves the old numbers or the new ones. The magic is written
 // last, so that a region half made is no ledger.
 const (
-	ledgerVersion = 1
+	ledgerVersion = 2
 	ledgerHeader  = 64
 	slotSize      = 128
 	slotTuple     = 4
+	slotSplit     = 40
 	slotCopy      = 48
 	copySize      = 32
 )
@@ -75,6 +77,7 @@ func NewLedgers(mem []byte, n int) ([]*Ledger, error) {
 // Entry is one listed flow.
 type Entry struct {
 	Tuple wire.Tuple // client → server
+	Split bool       // the legs have agreed on different things: without accd it cannot go on
 	Dir   [2]Held    // by the side that sends
 }
 
@@ -103,6 +106,10 @@ func (l *Ledger) claim(e *Entry) (slot int, ok bool) {
 	copy(t[16:], e.Tuple.Dst[:])
 	binary.NativeEndian.PutUint16(t[32:], e.Tuple.SrcPort)
 	binary.NativeEndian.PutUint16(t[34:], e.Tuple.DstPort)
+	m[slotSplit] = 0
+	if e.Split {
+		m[slotSplit] = 1
+	}
 	e.put(m[slotCopy:])
 	atomic.StoreUint32(slotState(m), 1)
 	return slot, true
@@ -179,15 +186,18 @@ func ReadLedger(mem []byte) ([]Entry, error) {
 		copy(e.Tuple.Dst[:], t[16:])
 		e.Tuple.SrcPort = binary.NativeEndian.Uint16(t[32:])
 		e.Tuple.DstPort = binary.NativeEndian.Uint16(t[34:])
+		e.Split = m[slotSplit] == 1
 		e.get(m[slotCopy+int(state-1)*copySize:])
 		all = append(all, e)
 	}
 	return all, nil
 }
 
-// Stuck reports whether the flow has held bytes: without a reset it hangs on
-// both sides for ever. The others go on by themselves.
-func (e *Entry) Stuck() bool { return e.Dir[Client].Bytes() > 0 || e.Dir[Server].Bytes() > 0 }
+// Stuck reports whether the flow has held bytes, or is split: without a reset it
+// hangs on both sides for ever. The others go on by themselves.
+func (e *Entry) Stuck() bool {
+	return e.Split || e.Dir[Client].Bytes() > 0 || e.Dir[Server].Bytes() > 0
+}
 
 // ResetPacket describes an RST, or the question that tells its number.
 type ResetPacket struct {

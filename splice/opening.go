@@ -26,6 +26,8 @@ type Opening struct {
 
 	seed  maphash.Seed
 	slots []handshake
+	legs  [2]tcpstack.Snapshot // of the handshake established last, if split
+	split bool                 // it was
 }
 
 // handshake is a slot.
@@ -33,7 +35,10 @@ type handshake struct {
 	tuple       wire.Tuple // client → server
 	touched     mono.Time  // 0: free
 	syn, synAck half
-	bad         Reason // None: nothing speaks against custody so far
+	bad         Reason    // None: nothing speaks against custody so far
+	split       bool      // each endpoint is answered by accd: see split_syn.go
+	scale       uint8     // split: the shift of the windows accd offers to both
+	mss         [2]uint16 // split: what accd says it can take, by the side it is said to
 }
 
 // half is what one endpoint said in its SYN or SYN-ACK.
@@ -89,14 +94,9 @@ func (o *Opening) Receive(now mono.Time, from Side, client wire.Tuple, s *tcpsta
 // slot finds the handshake of a tuple; with make it gives it the slot that is
 // free or untouched for the longest time.
 func (o *Opening) slot(now mono.Time, t *wire.Tuple, make bool) *handshake {
-	var key [36]byte
-	copy(key[:16], t.Src[:])
-	copy(key[16:32], t.Dst[:])
-	key[32], key[33] = byte(t.SrcPort>>8), byte(t.SrcPort)
-	key[34], key[35] = byte(t.DstPort>>8), byte(t.DstPort)
-	at := int(maphash.Bytes(o.seed, key[:])) & (len(o.slots) - 1) &^ (ways - 1)
+	at := int(maphash.Comparable(o.seed, *t)) & (len(o.slots) - 1) &^ (ways - 1)
 	set := o.slots[at : at+ways]
-	oldest := &set[0]
+	var oldest *handshake
 	for i := range set {
 		h := &set[i]
 		if h.touched != 0 && h.tuple == *t {
@@ -106,11 +106,13 @@ func (o *Opening) slot(now mono.Time, t *wire.Tuple, make bool) *handshake {
 			}
 			h.touched = 0
 		}
-		if h.touched < oldest.touched {
+		// A split handshake that was answered cannot become native any more.
+		bound := h.split && h.synAck.at != 0 && now.Sub(h.touched) < slotLife
+		if !bound && (oldest == nil || h.touched < oldest.touched) {
 			oldest = h
 		}
 	}
-	if !make {
+	if !make || oldest == nil {
 		return nil
 	}
 	if oldest.touched != 0 && now.Sub(oldest.touched) < slotLife {
@@ -188,9 +190,12 @@ func (o *Opening) established(now mono.Time, h *handshake, s *tcpstack.Segment, 
 		return false
 	}
 	h.touched = 0
-	if h.bad != None {
+	if h.bad != None && !h.split {
 		o.count(h.bad)
 		return false
+	}
+	if o.split = h.split; h.split {
+		o.negotiate(now, h)
 	}
 	both := c.set & v.set
 	*rec = Record{

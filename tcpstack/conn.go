@@ -56,6 +56,10 @@ type Config struct {
 	// received FIN is acknowledged only after AckFIN. An RST is not acted on:
 	// see CheckReset.
 	Relay bool
+	// HoldFIN says that a received FIN is acknowledged only after AckFIN, as
+	// with Relay: its sender learns that it was delivered, not that it was
+	// taken.
+	HoldFIN bool
 }
 
 // Ours.
@@ -210,6 +214,10 @@ func (c *Conn) FINReceived() bool { return c.rcvClosed || c.haveFIN && c.finAt =
 
 // FINAcked reports that the peer has acknowledged our FIN.
 func (c *Conn) FINAcked() bool { return c.sndClosed }
+
+// Closed reports that both FINs were acknowledged, ours by the peer and the
+// peer's by us.
+func (c *Conn) Closed() bool { return c.sndClosed && c.rcvClosed && c.acked == c.rcvNext() }
 
 // Backoff gives the timeouts in a row without progress.
 func (c *Conn) Backoff() int { return c.timeouts }

@@ -19,15 +19,15 @@ func (c *Conn) receiveFIN(fin wire.Seq) {
 	}
 }
 
-// closeIn closes the Stream when everything before the FIN is there. A Relay
-// Conn acknowledges the FIN only after AckFIN: custody never takes it.
+// closeIn closes the Stream when everything before the FIN is there. A Conn that
+// holds the FIN acknowledges it only after AckFIN.
 func (c *Conn) closeIn() {
 	if !c.haveFIN || c.finAt != c.in.end || c.in.closed {
 		return
 	}
 	c.in.Close()
 	c.reasm.reset() // nothing lies behind a FIN
-	if !c.cfg.Relay {
+	if !c.cfg.Relay && !c.cfg.HoldFIN {
 		c.rcvClosed = true
 		c.oweNow()
 	}

@@ -154,7 +154,10 @@ func (c *Conn) Hold(on bool) {
 	c.hold = on
 }
 
-// AckFIN says that the peer's FIN may be acknowledged now (Relay).
+// Acknowledge says that an ACK is owed now.
+func (c *Conn) Acknowledge() { c.oweNow() }
+
+// AckFIN says that the peer's FIN may be acknowledged now (Relay, HoldFIN).
 func (c *Conn) AckFIN() {
 	if c.FINReceived() && !c.rcvClosed {
 		c.rcvClosed = true

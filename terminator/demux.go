@@ -90,6 +90,10 @@ func (s *shard) receiveTCP(from splice.Side, f *link.Frame, network splice.Netwo
 		return
 	}
 	s.segment.Drop()
+	if why == Rewritten {
+		s.count.reasons[why]++
+		return
+	}
 	s.passFor(why, from, f)
 }
 
@@ -139,7 +143,7 @@ func (s *shard) read(f *link.Frame) {
 func (s *shard) handshake(from splice.Side, client wire.Tuple, fl *flow, meta splice.Meta) (made *flow, why Reason) {
 	flags := s.segment.Flags
 	switch {
-	case s.stopping:
+	case s.stopping && !s.opening.Splits(s.now, client):
 		return nil, Stopping
 	case from == splice.Client && flags.Has(wire.SYN) && !flags.Has(wire.ACK):
 		if why, ok := s.mayOpen(client, meta); !ok {
@@ -153,11 +157,33 @@ func (s *shard) handshake(from splice.Side, client wire.Tuple, fl *flow, meta sp
 	case established:
 		s.clients.done(client.Src, s.now)
 		return s.admit(client, fl)
+	case relayed && s.rewrite(from, client, meta):
+		return nil, Rewritten
 	case relayed:
 		splice.RelaySYN(&s.view, s.terms.clamp(s.view.Is6))
 		return nil, Opening
 	}
 	return nil, NoFlow
+}
+
+// rewrite sends accd's own SYN or SYN-ACK instead of the one in the shard's
+// segment, if its handshake is split.
+func (s *shard) rewrite(from splice.Side, client wire.Tuple, meta splice.Meta) bool {
+	var terms *splice.Terms
+	if from == splice.Client {
+		near := s.network(client, splice.Client, meta.From)
+		far := s.network(client, splice.Server, splice.Unknown)
+		v := s.decide(client, near, meta.TOS)
+		if v.Handshake == policy.Split && s.env.MaySplit() && s.t.flows.Load() < int64(s.policy.Limits.Flows) {
+			terms = s.terms.of(v, near, far, true)
+		}
+	}
+	if !s.opening.Rewrite(s.now, from, client, &s.segment, terms, s.terms.clamp(s.view.Is6), &s.packet) {
+		return false
+	}
+	s.template = splice.Template{Tuple: s.view.Tuple(), TTL: meta.TTL, TOS: meta.TOS &^ 3, FlowLabel: meta.FlowLabel}
+	s.emit(from.Other())
+	return true
 }
 
 // mayOpen says whether a client's SYN is followed, and why not.
@@ -187,21 +213,23 @@ func (s *shard) decide(client wire.Tuple, from policy.Network, tos uint8) *polic
 
 // admit makes a flow of the handshake in the shard's record, unless a limit or
 // the policy forbids it. old is the flow of an earlier connection of the same
-// name, or nil.
+// name, or nil. A handshake that was split has passed its limits with its SYN: it
+// cannot be native any more.
 func (s *shard) admit(client wire.Tuple, old *flow) (*flow, Reason) {
 	rec := &s.record
 	from := s.network(client, splice.Client, rec.Dir[splice.Client].Net)
 	to := s.network(client, splice.Server, rec.Dir[splice.Server].Net)
 	v := s.decide(client, from, rec.Dir[splice.Client].TOS)
-	if v.Action != policy.Accelerate {
+	legs, split := s.opening.Legs()
+	if v.Action != policy.Accelerate && !split {
 		return nil, Rule
 	}
-	if !s.newFlows.take(s.now) {
+	if !s.newFlows.take(s.now) && !split {
 		return nil, TooManyNew
 	}
 	fl := old
 	if fl == nil {
-		if s.t.flows.Add(1) > int64(s.policy.Limits.Flows) {
+		if s.t.flows.Add(1) > int64(s.policy.Limits.Flows) && !split {
 			s.t.flows.Add(-1)
 			return nil, TableFull
 		}
@@ -215,7 +243,11 @@ func (s *shard) admit(client wire.Tuple, old *flow) (*flow, Reason) {
 	fl.verdict = v
 	s.count.flows++
 	s.current = fl
-	fl.Start(s.now, rec, s.terms.of(v, from, to), &s.env)
+	if terms := s.terms.of(v, from, to, split); split {
+		fl.StartSplit(s.now, rec, legs, terms, &s.env)
+	} else {
+		fl.Start(s.now, rec, terms, &s.env)
+	}
 	s.current = nil
 	return fl, Opening
 }

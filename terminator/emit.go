@@ -28,10 +28,10 @@ func (s *shard) pass(from splice.Side, f *link.Frame) {
 	s.sent(d.queue.Send(&f.Virtio, f.Bytes, nil))
 }
 
-// emit writes the packet a flow has made to the tap that faces to.
-func (s *shard) emit(f *flow, to splice.Side) {
+// emit writes the shard's packet to the tap that faces to, with headers as the
+// shard's template says.
+func (s *shard) emit(to splice.Side) {
 	d, p, h := &s.dev[to], &s.packet, &s.header
-	f.Template(to, &s.template)
 	h.DstMAC, h.SrcMAC = d.mac, d.neighbour
 	h.Tuple, h.TOS, h.TTL, h.FlowLabel = s.template.Tuple, s.template.TOS|uint8(p.ECN), s.template.TTL, s.template.FlowLabel
 	h.Seq, h.Ack, h.Flags, h.Window, h.Urgent = p.Seq, p.Ack, p.Flags, p.Window, 0

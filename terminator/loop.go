@@ -74,7 +74,8 @@ func (s *shard) recovered(r any) {
 				if !ok {
 					break
 				}
-				s.emit(culprit, to)
+				culprit.Template(to, &s.template)
+				s.emit(to)
 			}
 		})
 		culprit.Forsake()

@@ -20,6 +20,9 @@ const (
 	TooManyNew                  // limits.new_flows_per_second is reached: the flow stays native
 	ClientOpening               // limits.per_client_opening is reached: the flow stays native
 
+	// Reasons for which accd sends something else instead.
+	Rewritten // part of a handshake that is split
+
 	// Reasons to drop a frame.
 	NotForUs    // not sent to the neighbour the routes point to: the host's own chatter
 	NotIP       // no IP packet that the kernel would have forwarded
@@ -32,7 +35,8 @@ var reasonNames = [reasons]string{
 	NoFlow: "no-flow", Opening: "opening", Rule: "rule", BadChecksum: "bad-checksum", Fragmented: "fragment",
 	IPOptions: "ip-options", NotTCP: "not-tcp", ICMPError: "icmp-error", Malformed: "malformed", Stopping: "stopping",
 	TableFull: "table-full", TooManyNew: "too-many-new", ClientOpening: "client-opening",
-	NotForUs: "not-for-us", NotIP: "not-ip", HandoffFull: "handoff-full",
+	Rewritten: "split-handshake",
+	NotForUs:  "not-for-us", NotIP: "not-ip", HandoffFull: "handoff-full",
 }
 
 // String gives the name operators see.

@@ -206,7 +206,8 @@ func (s *shard) sendFlow(f *flow) (sent int, more bool) {
 			s.current = nil
 			return sent, false
 		}
-		s.emit(f, to)
+		f.Template(to, &s.template)
+		s.emit(to)
 		sent += s.packet.Len + wire.MaxHeader
 	}
 	s.current = nil

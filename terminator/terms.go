@@ -27,6 +27,7 @@ type terms struct {
 type termsKey struct {
 	verdict        *policy.Verdict
 	client, server policy.Network
+	split          bool
 }
 
 func (t *terms) init(cfg *Config, offload bool) {
@@ -44,8 +45,8 @@ func (t *terms) init(cfg *Config, offload bool) {
 func (t *terms) forget() { t.known = make(map[termsKey]*splice.Terms) }
 
 // of gives the terms of a flow between two networks.
-func (t *terms) of(v *policy.Verdict, client, server policy.Network) *splice.Terms {
-	k := termsKey{v, client, server}
+func (t *terms) of(v *policy.Verdict, client, server policy.Network, split bool) *splice.Terms {
+	k := termsKey{v, client, server, split}
 	if known := t.known[k]; known != nil {
 		return known
 	}
@@ -53,7 +54,11 @@ func (t *terms) of(v *policy.Verdict, client, server policy.Network) *splice.Ter
 	made := &splice.Terms{
 		Rule:      v.Rule,
 		Leg:       [2]*tcpstack.Config{t.leg(a, client), t.leg(b, server)},
+		Split:     split,
 		MaxBuffer: max(a.MaxBuffer, b.MaxBuffer),
+	}
+	for _, leg := range made.Leg {
+		leg.Relay, leg.HoldFIN = !split, split
 	}
 	t.known[k] = made
 	return made
@@ -64,7 +69,6 @@ func (t *terms) leg(p *policy.Profile, n policy.Network) *tcpstack.Config {
 		InitialWindow: p.InitialWindow,
 		MTU:           t.mtu[n],
 		MaxRate:       p.MaxRate,
-		Relay:         true,
 	}
 	if !t.offload {
 		c.NoSegmentation = true // the device cannot cut superpackets

@@ -23,7 +23,7 @@ rules:
 	var x terms
 	x.init(&Config{MTU: [3]int{1500, 9000, 1400}}, true)
 	v := p.Decide(web4, policy.Meta{})
-	out, in := x.of(v, policy.LAN, policy.WAN), x.of(v, policy.WAN, policy.LAN)
+	out, in := x.of(v, policy.LAN, policy.WAN, false), x.of(v, policy.WAN, policy.LAN, false)
 	if out.Rule != "all" || out.MaxBuffer != 8<<20 || !out.Leg[0].Relay || out.Leg[1].NoSegmentation {
 		t.Errorf("terms %+v", out)
 	}
@@ -37,14 +37,14 @@ rules:
 	if a, b := lan.NewController(cc.Config{MSS: 1448}), wan.NewController(cc.Config{MSS: 1448}); a == nil || b == nil || a.State() == b.State() {
 		t.Errorf("congestion controls: %v and %v", a, b)
 	}
-	if x.of(v, policy.LAN, policy.WAN) != out || testing.AllocsPerRun(10, func() { x.of(v, policy.LAN, policy.WAN) }) != 0 {
+	if x.of(v, policy.LAN, policy.WAN, false) != out || testing.AllocsPerRun(10, func() { x.of(v, policy.LAN, policy.WAN, false) }) != 0 {
 		t.Error("terms are made anew")
 	}
 	if x.clamp(false) != 1360 || x.clamp(true) != 1340 {
 		t.Errorf("MSS clamped to %d and %d", x.clamp(false), x.clamp(true))
 	}
 	x.init(&Config{}, false)
-	if l := x.of(v, policy.LAN, policy.WAN).Leg[1]; !l.NoSegmentation || l.MTU != 1500 {
+	if l := x.of(v, policy.LAN, policy.WAN, false).Leg[1]; !l.NoSegmentation || l.MTU != 1500 {
 		t.Errorf("without offload %+v", l)
 	}
 }

@@ -1,0 +1,144 @@
+package splice
+
+// The handshake of a flow that is split: SYN and SYN-ACK pass with options of
+// accd's own, so that each leg has what accd and its endpoint can do, whatever
+// the two endpoints have in common. docs/custody.md, Split, is to be read first,
+// with RFC 7323, 2.2 and RFC 9293, 3.7.1.
+//
+// The server is asked first and the client hears what the server said, so a port
+// that is closed, filtered or unreachable looks so, and a forged SYN costs what
+// it costs when it is relayed: a slot of the Opening, and at most one SYN for a
+// SYN.
+
+import (
+	"hash/maphash"
+	"time"
+
+	"accd/tcpstack"
+	"accd/tcpstack/mono"
+	"accd/tcpstack/wire"
+)
+
+// splitWindow is the window in the SYN of a split leg (never scaled, RFC 7323,
+// 2.2): what is held per direction is at least twice that.
+const splitWindow = 65535
+
+// Rewrite fills p with what accd says to the other endpoint instead of the SYN
+// or SYN-ACK s of from, which Receive was given just before. terms are those of
+// the flow to be, and mss bytes what is asked of the server at most, whose
+// network is not known yet; both matter for the first SYN only, and nil terms
+// relay it. It is false if the handshake is relayed: because the terms say so,
+// because its SYN carries what may not be changed, or because it was relayed
+// from the start.
+func (o *Opening) Rewrite(now mono.Time, from Side, client wire.Tuple, s *tcpstack.Segment, terms *Terms, mss int, p *tcpstack.Packet) bool {
+	h := o.slot(now, &client, false)
+	if h == nil {
+		return false
+	}
+	answer := s.Flags.Has(wire.ACK)
+	if !answer && terms != nil && terms.Split && !h.syn.again && h.bad == None && h.syn.data == 0 && s.Options.Set&wire.HasFastOpen == 0 {
+		h.split, h.scale = true, windowScale(terms.held())
+		h.mss = [2]uint16{Client: terms.mss(Client, client.Is4()), Server: uint16(mss)}
+	}
+	if !h.split || answer != (from == Server) {
+		return false
+	}
+	to := from.Other()
+	*p = tcpstack.Packet{Seq: s.Seq, Ack: s.Ack, Flags: s.Flags &^ (wire.ECE | wire.CWR | wire.AE), Window: splitWindow, Payload: p.Payload[:0]}
+	q := &p.Options
+	*q = wire.Options{
+		Set: wire.HasMSS | wire.HasWScale | wire.HasSACKPermitted | wire.HasTS,
+		MSS: h.mss[to], WScale: h.scale, TSVal: o.clock(now, &client, to),
+	}
+	if answer {
+		q.Set = wire.HasMSS | h.syn.set&(wire.HasWScale|wire.HasSACKPermitted|wire.HasTS)
+		q.TSEcr = h.syn.tsVal
+	}
+	return true
+}
+
+// Splits reports whether the handshake of a client's tuple is being split.
+func (o *Opening) Splits(now mono.Time, client wire.Tuple) bool {
+	h := o.slot(now, &client, false)
+	return h != nil && h.split
+}
+
+// windowScale gives the least shift with which a window of so many bytes can be
+// offered.
+func windowScale(bytes int) (n uint8) {
+	for n < wire.MaxWScale && 65535<<n < bytes {
+		n++
+	}
+	return n
+}
+
+// mss gives the MSS option for the endpoint at side.
+func (t *Terms) mss(side Side, is4 bool) uint16 {
+	headers, mtu := wire.IPv4Len+wire.TCPLen, t.Leg[side].MTU
+	if !is4 {
+		headers = wire.IPv6Len + wire.TCPLen
+	}
+	if mtu == 0 {
+		mtu = 1500
+	}
+	return uint16(min(mtu-headers, 65535))
+}
+
+// held gives the bytes that may be held per direction.
+func (t *Terms) held() int {
+	if t.MaxBuffer == 0 {
+		return maxHeld
+	}
+	return max(t.MaxBuffer, minHeld)
+}
+
+// clock gives the TSval for the endpoint at side: milliseconds from a start that
+// only accd knows and that differs for every flow and leg (RFC 7323, 5.4).
+func (o *Opening) clock(now mono.Time, client *wire.Tuple, side Side) uint32 {
+	offset := uint32(maphash.Comparable(o.seed, *client) >> (32 * side))
+	return offset + uint32(now/mono.Time(time.Millisecond))
+}
+
+// negotiate fills legs with what the two handshakes have agreed on.
+func (o *Opening) negotiate(now mono.Time, h *handshake) {
+	said := [2]*half{&h.syn, &h.synAck}
+	for i := range o.legs {
+		me, far := said[i], said[1-i]
+		s := &o.legs[i]
+		*s = tcpstack.Snapshot{
+			Tuple:      h.tuple,
+			MSS:        int(me.mss),
+			SACK:       me.set&wire.HasSACKPermitted != 0,
+			Timestamps: me.set&wire.HasTS != 0,
+			SndUna:     far.iss.Add(1),
+			SndNxt:     far.iss.Add(1),
+			SndWnd:     int(me.window),
+			RcvNxt:     me.iss.Add(1),
+			RcvEdge:    me.iss.Add(1 + splitWindow),
+		}
+		if Side(i) == Client {
+			s.Tuple = h.tuple.Reverse()
+		}
+		if me.set&wire.HasWScale != 0 {
+			s.SndScale, s.RcvScale = me.scale, h.scale
+		}
+		if s.Timestamps {
+			s.TSRecent, s.TSRecentAge = me.tsVal, now
+			s.TSVal = o.clock(now, &h.tuple, Side(i))
+		}
+	}
+	if !h.synAck.again {
+		o.legs[Client].SRTT = now.Sub(h.synAck.at)
+	}
+	if !h.syn.again && !h.synAck.again {
+		o.legs[Server].SRTT = h.synAck.at.Sub(h.syn.at)
+	}
+	for i := range o.legs {
+		s := &o.legs[i]
+		s.RTTVar, s.MinRTT = s.SRTT/2, s.SRTT
+	}
+}
+
+// Legs gives what each leg of the handshake that Receive has just reported as
+// established has agreed on, by the endpoint it leads to, if it was split.
+func (o *Opening) Legs() (legs *[2]tcpstack.Snapshot, split bool) { return &o.legs, o.split }

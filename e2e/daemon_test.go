@@ -22,6 +22,7 @@ import (
 type config struct {
 	steering string // more fields of steering, like "flow_timeout: 5s"
 	rules    string // before the last rule
+	last     string // more fields of the last rule, like "handshake: split"
 }
 
 const configFile = `version: 1
@@ -38,6 +39,7 @@ rules:
     action: accelerate
     wan: { profile: wan }
     lan: { profile: lan }
+    %s
 admin: { socket: %s }
 `
 
@@ -85,7 +87,7 @@ func (d *daemon) write(c config) {
 	if !strings.Contains(steering, "taps:") {
 		steering = strings.TrimSuffix("taps: { queues: 2 }, "+steering, ", ")
 	}
-	must(d.n.t, os.WriteFile(d.conf, fmt.Appendf(nil, configFile, steering, c.rules, d.socket), 0o644))
+	must(d.n.t, os.WriteFile(d.conf, fmt.Appendf(nil, configFile, steering, c.rules, c.last, d.socket), 0o644))
 }
 
 // start runs the program; after kill it does so again.

@@ -48,6 +48,8 @@ func (f *Flow) receiveRST(now mono.Time, from Side, s *tcpstack.Segment) {
 func (f *Flow) beginEnding(now mono.Time, side Side, why Reason) {
 	c := f.c
 	if !c.drain.on {
+		f.book(Client)
+		f.book(Server)
 		c.drain.owed = [2]wire.Seq{c.owed(Client), c.owed(Server)}
 		if c.split.on { // the two sides of a byte may have different numbers
 			for i := range c.drain.owed {

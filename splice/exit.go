@@ -70,9 +70,7 @@ func (f *Flow) leave(now mono.Time, side Side) {
 	conn := &c.conn[side]
 	conn.Snapshot(s)
 	d, o := &f.rec.Dir[side], &f.rec.Dir[side.Other()]
-	taken := c.taken(side)
-	d.Taken += taken
-	f.env.Count.TakenBytes[side] += taken
+	f.book(side)
 
 	// d: what the endpoint sends. In drain bytes may be there beyond what was
 	// acknowledged to it.
@@ -97,6 +95,15 @@ func (f *Flow) leave(now mono.Time, side Side) {
 	o.Acked = s.SndUna
 	o.Own = s.SndUna.Add(s.SndWnd)
 	f.rec.learn(now, side, s)
+}
+
+// book counts what this custody has acknowledged of side's bytes since the last
+// time.
+func (f *Flow) book(side Side) {
+	n := f.c.taken(side)
+	f.c.first[side] += n
+	f.rec.Dir[side].Taken += n
+	f.env.Count.TakenBytes[side] += n
 }
 
 // release gives up everything that belongs to custody.

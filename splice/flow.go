@@ -312,6 +312,10 @@ func (f *Flow) end(why Reason) {
 	if f.state == Gone {
 		return
 	}
+	if f.c != nil && !f.c.drain.on {
+		f.book(Client)
+		f.book(Server)
+	}
 	f.release()
 	f.state, f.why = Gone, why
 	f.count(why)

@@ -156,9 +156,10 @@ func (c *Conn) noteKeepalive(now mono.Time, s *Segment) {
 }
 
 // answer owes an ACK for an unacceptable segment: data at once, what could be
-// half of an ACK loop at most twice a second.
+// half of an ACK loop, and what a forger needs no numbers for, at most twice a
+// second.
 func (c *Conn) answer(now mono.Time, s *Segment) {
-	if s.Len() > 0 {
+	if s.Len() > 0 && !s.Flags.Has(wire.SYN) {
 		c.oweNow()
 		return
 	}

@@ -170,11 +170,8 @@ func (c *Conn) persist(now mono.Time) {
 		return
 	}
 	c.probe = true
-	d := c.rtt.base() << min(t.shift, 20)
-	if t.shift++; d > rtoMax {
-		d = rtoMax
-	}
-	t.at = now.Add(d)
+	t.shift++ // RFC 9293, SHLD-30: every interval is twice the one before
+	t.at = now.Add(min(c.rtt.base()<<min(t.shift, 20), rtoMax))
 }
 
 // rto gives the RTO. In a drain the first timeouts do not back off, as Linux has

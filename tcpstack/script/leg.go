@@ -65,6 +65,9 @@ func newLeg(now mono.Time, set *settings, how string, args []string) (*leg, erro
 			snap.SndWnd = n[0]
 		case name == "rwin" && len(n) == 1:
 			snap.RcvEdge = first[peer].Add(n[0])
+			if set.base.Buffer == 0 {
+				set.base.Buffer = n[0]
+			}
 		default:
 			return nil, fmt.Errorf("nothing of a connection: %q with %d numbers; there are mss N, sack, ts, wscale PEER OURS, win N, rwin N", name, len(n))
 		}

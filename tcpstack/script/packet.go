@@ -16,12 +16,16 @@ type packet struct {
 	seq, len int // payload
 	ack, win int // win as on the wire; -1: what it was before
 	gso      int
+	ecn      wire.ECN
 	opts     wire.Options // SACK blocks and timestamps are in the fields below
 	sack     [][2]int
 	ts       [2]uint32
 	ecr      bool // ts[1] is given
 	noTS     bool // without timestamps although they were agreed
 }
+
+// codepoints are those of the IP header (RFC 3168, 5), by their numbers.
+var codepoints = [4]string{"", "[ect1]", "[ect0]", "[ce]"}
 
 const flagLetters = "FSRP.UEWA"
 
@@ -56,7 +60,11 @@ func parsePacket(s string) (*packet, error) {
 	if err := p.sequence(w[1]); err != nil {
 		return nil, err
 	}
-	for w = w[2:]; len(w) > 0; w = w[2:] {
+	for w = w[2:]; len(w) > 0; w = w[min(2, len(w)):] {
+		if i := slices.Index(codepoints[:], w[0]); i > 0 && len(w) == 1 {
+			p.ecn = wire.ECN(i)
+			break
+		}
 		if len(w) < 2 {
 			return nil, fmt.Errorf("%s needs a value", w[0])
 		}
@@ -70,7 +78,7 @@ func parsePacket(s string) (*packet, error) {
 		case "win":
 			p.win = n
 		default:
-			return nil, fmt.Errorf("no part of a packet: %q; there are ack, win and <options>", w[0])
+			return nil, fmt.Errorf("no part of a packet: %q; there are ack, win, <options> and [ect0], [ect1] or [ce]", w[0])
 		}
 	}
 	return p, nil
@@ -212,6 +220,9 @@ func (p *packet) show(set *settings) string {
 	}
 	if len(o) > 0 {
 		fmt.Fprintf(&b, " <%s>", strings.Join(o, ","))
+	}
+	if p.ecn != wire.NotECT {
+		b.WriteString(" " + codepoints[p.ecn])
 	}
 	return b.String()
 }

@@ -89,6 +89,9 @@ func (l *line) parse(set *settings) (err error) {
 			return err
 		}
 	}
+	if rest, l.more = strings.CutSuffix(rest, "&"); l.more {
+		rest = strings.TrimSpace(rest)
+	}
 	if set.legs == 2 {
 		left, right, ok := strings.Cut(rest, "|")
 		left, right = strings.TrimSpace(left), strings.TrimSpace(right)
@@ -110,11 +113,7 @@ func (l *line) parse(set *settings) (err error) {
 		return nil
 	case strings.HasPrefix(rest, "<"):
 		l.kind = arrives
-		rest = rest[1:]
-		if l.more = strings.HasPrefix(rest, "+"); l.more {
-			rest = rest[1:]
-		}
-		l.packet, err = parsePacket(rest)
+		l.packet, err = parsePacket(rest[1:])
 		return err
 	}
 	l.kind, l.words = commands, strings.Fields(rest)

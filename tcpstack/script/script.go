@@ -48,6 +48,7 @@ type run struct {
 	group []line    // that line, and what follows up to the next one
 	sent  []string  // the packets sent since
 	out   []string  // the script as it came
+	more  bool      // the last line said that another belongs to the same turn
 }
 
 // Run runs a script over IPv4 and IPv6, or what its family line says, and gives
@@ -113,10 +114,13 @@ func (r *run) line(l *line) (err error) {
 	if r.world == nil {
 		return fmt.Errorf("nothing has begun: an established, dial, listen or flow line comes first")
 	}
-	if err := r.advance(r.mark.Add(l.after)); err != nil {
-		return err
+	if !r.more || l.after > 0 {
+		if err := r.advance(r.mark.Add(l.after)); err != nil {
+			return err
+		}
 	}
 	r.flush()
+	r.more = l.more
 	r.mark = r.now
 	switch l.kind {
 	case arrives:

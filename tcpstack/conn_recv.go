@@ -208,7 +208,7 @@ func (c *Conn) receiveData(now mono.Time, s *Segment) {
 		ref = ref.Slice(0, n)
 	}
 	if d > 0 {
-		c.outOfOrder(now, s.Seq, uint64(d)+c.in.end, ref)
+		c.outOfOrder(now, uint64(d)+c.in.end, ref)
 		return
 	}
 	if d < 0 {
@@ -218,7 +218,7 @@ func (c *Conn) receiveData(now mono.Time, s *Segment) {
 	c.stats.BytesReceived += uint64(ref.Len())
 	filling := !c.reasm.empty()
 	c.in.Append(ref)
-	c.pull(now)
+	c.reportTwice(c.pull(now))
 	if filling || d < 0 {
 		c.oweNow() // RFC 5681, 4.2: at once when a hole is filled
 		return
@@ -228,16 +228,14 @@ func (c *Conn) receiveData(now mono.Time, s *Segment) {
 
 // outOfOrder keeps a segment behind a hole; each is acknowledged at once (RFC
 // 5681, 4.2).
-func (c *Conn) outOfOrder(now mono.Time, seq wire.Seq, off uint64, ref buf.Ref) {
+func (c *Conn) outOfOrder(now mono.Time, off uint64, ref buf.Ref) {
 	n := ref.Len()
 	c.stats.OutOfOrder++
-	fresh, refused := c.reasm.insert(now, off, ref)
-	switch {
-	case refused:
+	fresh, twice, refused := c.reasm.insert(now, off, ref)
+	if refused {
 		c.stats.TooManyHoles++
-	case fresh < n:
-		c.duplicateRange(seq, n)
 	}
+	c.reportTwice(twice)
 	c.stats.BytesReceived += uint64(fresh)
 	if !c.snap.SACK {
 		// A peer that counts duplicate ACKs wants one per segment.
@@ -246,14 +244,18 @@ func (c *Conn) outOfOrder(now mono.Time, seq wire.Seq, off uint64, ref buf.Ref) 
 	c.oweNow()
 }
 
-// pull moves what is in order now from reassembly to the Stream.
-func (c *Conn) pull(now mono.Time) {
+// pull moves what is in order now from reassembly to the Stream, and gives what
+// the Stream had already.
+func (c *Conn) pull(now mono.Time) (twice extent) {
 	for {
 		off, ref, ok := c.reasm.pop(now, c.in.end)
 		if !ok {
-			return
+			return twice
 		}
 		old := int(c.in.end - off)
+		if old > 0 {
+			twice.add(off, off+uint64(min(old, ref.Len())))
+		}
 		if old >= ref.Len() || c.in.closed {
 			ref.Release()
 			continue
@@ -266,6 +268,13 @@ func (c *Conn) pull(now mono.Time) {
 func (c *Conn) duplicateData(s *Segment) {
 	if n := s.Payload.Len(); n > 0 && s.Seq.Less(c.rcvSeq(c.acked)) {
 		c.duplicateRange(s.Seq, n)
+	}
+}
+
+// reportTwice reports what came twice, if anything did.
+func (c *Conn) reportTwice(x extent) {
+	if n := int(x.end - x.off); n > 0 {
+		c.duplicateRange(c.rcvSeq(x.off), n)
 	}
 }
 

@@ -32,6 +32,19 @@ type chunk struct {
 	stamp    uint32
 }
 
+// extent is a contiguous range of offsets; the zero extent is empty.
+type extent struct{ off, end uint64 }
+
+// add makes x the first range of those added in order, with what touches its end.
+func (x *extent) add(off, end uint64) {
+	switch {
+	case x.end == x.off:
+		x.off, x.end = off, end
+	case off <= x.end:
+		x.end = max(x.end, end)
+	}
+}
+
 func (r *reassembly) empty() bool { return len(r.spans) == 0 }
 
 func (r *reassembly) reset() {
@@ -42,15 +55,15 @@ func (r *reassembly) reset() {
 }
 
 // insert takes ref, the bytes from off on, and keeps what it does not have. It
-// reports the number of new bytes; refused says that there are too many holes or
-// crumbs.
-func (r *reassembly) insert(now mono.Time, off uint64, ref buf.Ref) (fresh int, refused bool) {
+// reports the number of new bytes and the first contiguous range that was there
+// already; refused says that there are too many holes or crumbs.
+func (r *reassembly) insert(now mono.Time, off uint64, ref buf.Ref) (fresh int, twice extent, refused bool) {
 	end := off + uint64(ref.Len())
 	k := sort.Search(len(r.ranges), func(i int) bool { return r.ranges[i].end >= off })
 	if len(r.ranges) >= maxHoles && (k == len(r.ranges) || end < r.ranges[k].off) ||
 		len(r.spans) >= maxHoles && r.bytes < minPiece*len(r.spans) {
 		ref.Release()
-		return 0, true
+		return 0, extent{}, true
 	}
 	if r.empty() {
 		r.since = now
@@ -72,12 +85,14 @@ func (r *reassembly) insert(now mono.Time, off uint64, ref buf.Ref) (fresh int, 
 			at = stop
 			continue
 		}
-		at = r.spans[i].off + uint64(r.spans[i].ref.Len())
+		to := r.spans[i].off + uint64(r.spans[i].ref.Len())
+		twice.add(at, min(to, end))
+		at = to
 	}
 	ref.Release()
 	r.bytes += fresh
 	r.join(k, off, end)
-	return fresh, false
+	return fresh, twice, false
 }
 
 // join puts [off, end) into the ranges; k is the first that could touch it.

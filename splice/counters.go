@@ -9,6 +9,8 @@ type Counters struct {
 	Established uint64 // handshakes that made a record
 	Split       uint64 // flows that were split
 	Entered     uint64 // times custody began
+	Adopted     uint64 // of them with bytes on their way, from a shadow
+	Shadows     uint64 // times a shadow began
 	Exited      uint64 // times it ended on the wire
 	Resets      uint64 // RSTs of accd's own
 

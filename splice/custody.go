@@ -16,7 +16,8 @@ type custody struct {
 	stream [2]tcpstack.Stream // by the side that sends: in of its Conn, out of the other
 	leg    [2]legState        // by the side it leads to
 	first  [2]uint64          // by the side that sends: the offset where custody began
-	check  mono.Time          // when care is due
+	began  mono.Time
+	check  mono.Time // when care is due
 	ending ending
 	drain  drain
 	split  split

@@ -46,12 +46,18 @@ func (f *Flow) Drain(now mono.Time, why Reason) {
 	if why.forGood() {
 		f.native = true
 	}
+	f.forget(ShadowTorn)
 	if f.state != InCustody || f.c.ending.on || f.c.split.on {
 		return
 	}
 	c := f.c
 	f.why = why
 	f.count(why)
+	if now.Sub(c.began) < settled {
+		f.flap()
+	} else {
+		f.flaps = 0
+	}
 	c.drain.on = true
 	for i := range c.conn {
 		conn := &c.conn[i]
@@ -87,6 +93,7 @@ func (f *Flow) Gap(now mono.Time) {
 
 // unsync notes that packets of the flow went another way.
 func (f *Flow) unsync() {
+	f.forget(ShadowTorn)
 	if f.state == Draining && !f.rec.Unsynced {
 		f.c.drain.before = [2]wire.Seq{f.rec.Dir[Client].Next, f.rec.Dir[Server].Next}
 	}

@@ -27,13 +27,13 @@ func (f *Flow) mayEnter(from Side, s *tcpstack.Segment, told relayed) Reason {
 		return Policy
 	case s.Flags.Any(wire.SYN|wire.RST|wire.URG) || !s.Options.Only(wire.HasTS|wire.HasSACK):
 		return Odd
-	case !d.quiet() || !o.quiet() || d.is(hasFIN) || !d.Next.Less(end):
+	case !f.holds(from) || !f.holds(from.Other()) || d.is(hasFIN) || r.finishing() || !d.Next.Less(end):
 		return Busy
 	case o.is(hasFIN) && told.ack != o.Acked && o.closed():
 		return Busy // the ACK of a FIN passes; the next segment may enter
 	case d.Own == d.Next || !end.LessEq(d.Own):
 		return Window
-	case o.Own == o.Next && !o.closed():
+	case o.Own == o.Acked && !o.closed():
 		return Window // nor is the window opened that this sender has closed
 	case r.Timestamps && !(d.is(hasTS) && o.is(hasTS) && s.Options.Has(wire.HasTS)):
 		return NoTimestamp
@@ -45,50 +45,53 @@ func (f *Flow) mayEnter(from Side, s *tcpstack.Segment, told relayed) Reason {
 // one at hand, which the caller gives to inCustody next. It says why not, or
 // None.
 func (f *Flow) enter(now mono.Time, from Side, told relayed) Reason {
-	r, e := &f.rec, f.env
+	r, e, sh := &f.rec, f.env, f.shadow
 	other := from.Other()
-	// The first edge offered is the largest relayed, so that much may come.
-	charge := 0
-	for i := range r.Dir {
-		d := &r.Dir[i]
-		charge += max(minHeld, d.Edge.Sub(d.Next))
+	charge := r.windows()
+	more := charge
+	if sh != nil {
+		more -= sh.charge
 	}
-	if b := e.Pool.Budget; b > 0 && (e.charged+charge > b || e.Pool.Full()) {
+	if !e.reserve(more, e.Pool.Budget) {
 		return Budget
 	}
+	end := [2]wire.Seq{f.inOrder(Client), f.inOrder(Server)}
 	c := e.take()
 	c.slot = -1
 	if e.Ledger != nil {
 		c.entry = Entry{Tuple: r.Tuple}
 		for i := range c.entry.Dir {
 			d, to := &r.Dir[i], &r.Dir[1-i]
-			c.entry.Dir[i] = Held{d.Acked, d.Acked, d.Acked, max(int(to.MSS), 1)}
+			c.entry.Dir[i] = Held{d.Acked, d.Acked, end[i], max(int(to.MSS), 1)}
 		}
 		var ok bool
 		if c.slot, ok = e.Ledger.claim(&c.entry); !ok {
 			e.free = append(e.free, c)
+			e.charged -= more
 			return LedgerFull
 		}
 	}
-	c.charge = charge
-	e.charged += charge
-
-	// The opposite leg goes on from what that endpoint was told last, and owes
-	// it the ACK and the window of the segment at hand.
-	near, far := &c.conn[from], &c.conn[other]
-	r.snapshot(now, other, &c.snap)
-	c.snap.RcvNxt, c.snap.RcvEdge = told.ack, told.edge
-	far.Resume(now, &c.snap, &c.stream[other], &c.stream[from], f.terms.Leg[other])
-	if n := r.Dir[other].Acked.Sub(told.ack); n > 0 {
-		c.stream[other].Discard(uint64(n))
-		far.Skipped(now)
+	c.charge, c.began = charge, now
+	f.c, f.state = c, InCustody
+	for i := range c.stream {
+		if sh != nil {
+			sh.dir[i].Give(&c.stream[i])
+		} else {
+			c.stream[i].Discard(origin)
+		}
 	}
-	r.snapshot(now, from, &c.snap)
-	near.Resume(now, &c.snap, &c.stream[from], &c.stream[other], f.terms.Leg[from])
+	// Each endpoint was told what the other has acknowledged, but for the ACK
+	// and the window of the segment at hand.
+	f.resume(now, from, relayed{r.Dir[from].Acked, r.Dir[from].Edge}, &end)
+	f.resume(now, other, told, &end)
 	for i := range r.Dir {
-		d := &r.Dir[i]
+		d, in, out := &r.Dir[i], &c.conn[i], &c.conn[1-i]
+		if sh != nil {
+			out.AdoptOut(&sh.dir[i])
+			in.AdoptIn(&sh.dir[i])
+		}
 		if d.is(hasTS) {
-			c.conn[1-i].SetTimestamp(d.TSRecent)
+			out.SetTimestamp(d.TSRecent)
 		}
 		if d.closed() {
 			c.stream[i].Close()
@@ -96,10 +99,34 @@ func (f *Flow) enter(now mono.Time, from Side, told relayed) Reason {
 		c.first[i] = c.stream[i].End()
 		c.leg[i] = legState{idle: now}
 	}
-	f.c, f.state = c, InCustody
 	e.Count.Entered++
+	if sh != nil {
+		e.Count.Adopted++
+		sh.charge = 0 // custody's now
+		// What the far end said last tells what of the bytes on their way it
+		// has. The segment at hand says so for the other direction.
+		if s := &sh.told[other]; s.Options.NSACK > 0 && s.Ack == r.Dir[from].Acked {
+			c.conn[other].Receive(now, s)
+		}
+		f.forget(None)
+	}
 	f.care(now)
 	return None
+}
+
+// origin is the offset at which the Streams of custody begin: the numbers of a
+// window before it have offsets too.
+const origin = wire.MaxWindow
+
+// resume makes the Conn that talks to side, which was told so much. What passed
+// in order ends at end, by the side that sends.
+func (f *Flow) resume(now mono.Time, side Side, told relayed, end *[2]wire.Seq) {
+	c, s := f.c, &f.c.snap
+	f.rec.snapshot(now, side, s)
+	s.SndNxt = end[side.Other()]
+	s.RcvNxt, s.RcvEdge = end[side], told.edge
+	s.RcvUnacked = s.RcvNxt.Sub(told.ack)
+	c.conn[side].Resume(now, s, &c.stream[side], &c.stream[side.Other()], f.terms.Leg[side])
 }
 
 // take gives a custody that was used before, or a new one.

@@ -41,7 +41,8 @@ type Env struct {
 	Steer func(client wire.Tuple)
 
 	free    []*custody // for reuse
-	charged int        // bytes of windows that flows in custody may fill
+	shadows []*shadow  // for reuse
+	charged int        // bytes of windows that flows in custody or with a shadow may fill
 }
 
 // Flow is one connection that accd follows. The methods are those of a Conn:
@@ -53,10 +54,13 @@ type Flow struct {
 	env       *Env
 	terms     *Terms
 	c         *custody // nil on the wire
+	shadow    *shadow  // on the wire; nil: nothing is remembered
+	began     mono.Time
 	state     State
 	why       Reason
-	began     mono.Time
-	native    bool // it stays on the wire for good
+	busy      uint16 // segments with data that passed since nothing was on its way, up to what makes a shadow
+	flaps     uint8  // drains of short custodies and late shadows, in a row
+	native    bool   // it stays on the wire for good
 	reopening bool
 }
 
@@ -116,13 +120,14 @@ func (f *Flow) onWire(now mono.Time, from Side, s *tcpstack.Segment, m Meta) Dis
 		f.count(Unbelieved)
 		return Pass
 	case ahead:
-		r.unsync()
+		f.unsync()
 		r.resync(now, from, s, m)
 		return Pass
 	}
 	// First apply the segment's ACK, then decide (docs/custody.md, Enter custody).
 	told := relayed{o.Acked, o.Edge}
 	r.heed(now, from, s, m)
+	f.heard(now, from, s)
 	if s.Payload.Len() > 0 {
 		why := f.mayEnter(from, s, told)
 		if why == None {
@@ -133,7 +138,11 @@ func (f *Flow) onWire(now mono.Time, from Side, s *tcpstack.Segment, m Meta) Dis
 		}
 		f.count(why)
 		f.env.Count.PassedBytes[from] += uint64(s.Payload.Len())
+		if why == Busy {
+			f.shade(now)
+		}
 	}
+	f.remember(now, from, s)
 	r.extend(from, s)
 	if r.finished() {
 		f.end(Finished)
@@ -168,6 +177,7 @@ func (f *Flow) Transmit(now mono.Time, p *tcpstack.Packet) (to Side, ok bool) {
 func (f *Flow) Expire(now mono.Time) {
 	c := f.c
 	if c == nil {
+		f.expireShadow(now)
 		return
 	}
 	if c.ending.on {
@@ -190,10 +200,12 @@ func (f *Flow) Expire(now mono.Time) {
 }
 
 // Deadline gives the next instant at which Expire or Transmit has something to
-// do without new input; mono.Never on the wire.
+// do without new input; mono.Never on the wire, unless the flow has a shadow.
 func (f *Flow) Deadline() mono.Time {
 	c := f.c
 	switch {
+	case c == nil && f.shadow != nil:
+		return f.shadow.until
 	case c == nil:
 		return mono.Never
 	case c.ending.on:
@@ -284,6 +296,9 @@ func (f *Flow) Bytes(from Side) (taken, passed uint64) {
 // Terms gives what policy decided; nil: the flow stays on the wire.
 func (f *Flow) Terms() *Terms { return f.terms }
 
+// Shadowed reports that the flow is on the wire and what passes is remembered.
+func (f *Flow) Shadowed() bool { return f.shadow != nil }
+
 // Legs gives the two Conns, nil on the wire.
 func (f *Flow) Legs() (client, server *tcpstack.Conn) {
 	if f.c == nil {
@@ -302,7 +317,10 @@ func (f *Flow) Forsake() {
 		}
 		f.env.charged -= c.charge
 	}
-	f.c, f.state, f.why = nil, Gone, Restart
+	if f.shadow != nil {
+		f.env.charged -= f.shadow.charge
+	}
+	f.c, f.shadow, f.state, f.why = nil, nil, Gone, Restart
 }
 
 func (f *Flow) count(why Reason) { f.env.Count.By[why]++ }
@@ -316,6 +334,7 @@ func (f *Flow) end(why Reason) {
 		f.book(Client)
 		f.book(Server)
 	}
+	f.forget(None)
 	f.release()
 	f.state, f.why = Gone, why
 	f.count(why)

@@ -24,6 +24,11 @@ const (
 	Unsynced    // steering had a gap: next and acked are not known
 	Odd         // flags or options that never enter custody
 
+	// Why a shadow ended without custody.
+	ShadowFull // the memory for it is not there
+	ShadowTorn // a FIN or an odd segment passed, or steering had a gap
+	ShadowLate // custody did not begin in its time
+
 	// Why a packet changed nothing.
 	Unbelieved // outside what an endpoint would accept
 	ForgedRST  // an RST whose sequence number is not exact
@@ -64,6 +69,9 @@ var reasonNames = [Reasons]string{
 	LedgerFull:    "ledger-full",
 	Unsynced:      "unsynced",
 	Odd:           "odd-segment",
+	ShadowFull:    "shadow-full",
+	ShadowTorn:    "shadow-torn",
+	ShadowLate:    "shadow-late",
 	Unbelieved:    "unbelieved",
 	ForgedRST:     "rst-not-exact",
 	Urgent:        "urgent",

@@ -99,6 +99,7 @@ type Conn struct {
 	lostBytes int      // marked lost and not sent again yet
 	lostFrom  uint64   // no packet before this offset is lost
 	sent      sentQueue
+	passed    []chunk // beyond nxt: what the peer was sent before the Conn began
 	rtt       rttState
 	rate      rateState
 	pace      pacer

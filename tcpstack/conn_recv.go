@@ -246,23 +246,7 @@ func (c *Conn) outOfOrder(now mono.Time, off uint64, ref buf.Ref) {
 
 // pull moves what is in order now from reassembly to the Stream, and gives what
 // the Stream had already.
-func (c *Conn) pull(now mono.Time) (twice extent) {
-	for {
-		off, ref, ok := c.reasm.pop(now, c.in.end)
-		if !ok {
-			return twice
-		}
-		old := int(c.in.end - off)
-		if old > 0 {
-			twice.add(off, off+uint64(min(old, ref.Len())))
-		}
-		if old >= ref.Len() || c.in.closed {
-			ref.Release()
-			continue
-		}
-		c.in.Append(ref.Slice(old, ref.Len()))
-	}
-}
+func (c *Conn) pull(now mono.Time) (twice extent) { return c.reasm.pull(now, c.in) }
 
 // duplicateData reports a segment that lies wholly before the window.
 func (c *Conn) duplicateData(s *Segment) {

@@ -76,7 +76,7 @@ func (c *Conn) sendNew(now mono.Time, p *Packet) bool {
 	if c.nxt > c.out.end || c.sndClosed {
 		return false
 	}
-	avail := int(c.out.end - c.nxt)
+	avail := int(c.unsent(now) - c.nxt)
 	fin := c.out.closed && !c.relay.draining
 	if c.cfg.Relay && fin {
 		// custody.md: a FIN is passed on when everything before it is

@@ -140,6 +140,26 @@ func (r *reassembly) first(now mono.Time) (off uint64, ref buf.Ref, ok bool) {
 	return off, ref, true
 }
 
+// pull moves what is in order now to the end of in, and gives what that had
+// already.
+func (r *reassembly) pull(now mono.Time, in *Stream) (twice extent) {
+	for {
+		off, ref, ok := r.pop(now, in.end)
+		if !ok {
+			return twice
+		}
+		old := int(in.end - off)
+		if old > 0 {
+			twice.add(off, off+uint64(min(old, ref.Len())))
+		}
+		if old >= ref.Len() || in.closed {
+			ref.Release()
+			continue
+		}
+		in.Append(ref.Slice(old, ref.Len()))
+	}
+}
+
 // blocks appends to o the SACK blocks of what waits, the one that changed last
 // first (RFC 2018, 4), until limit are there.
 func (r *reassembly) blocks(o *wire.Options, limit int, seq func(uint64) wire.Seq) {

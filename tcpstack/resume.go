@@ -8,8 +8,8 @@ import (
 	"accd/tcpstack/wire"
 )
 
-// Snapshot is a Conn between two packets, with nothing held: what Resume needs
-// to go on. Plain old data.
+// Snapshot is a Conn between two packets: what Resume needs to go on. Plain old
+// data.
 type Snapshot struct {
 	Tuple wire.Tuple // Src is the side this Conn plays
 
@@ -34,6 +34,9 @@ type Snapshot struct {
 	// The receiving half.
 	RcvNxt  wire.Seq // next byte expected
 	RcvEdge wire.Seq // the largest right edge ever offered to the peer
+	// RcvUnacked is how many bytes before RcvNxt were not acknowledged to the
+	// peer yet: an ACK of them is owed.
+	RcvUnacked int
 
 	// Timestamps, meaningful when Timestamps.
 	TSRecent    uint32    // of the peer
@@ -67,14 +70,14 @@ func (c *Conn) Resume(now mono.Time, snap *Snapshot, in, out *Stream, cfg *Confi
 	c.sent.reset()
 	*c = Conn{
 		cfg: cfg, in: in, out: out, snap: *snap,
-		sent: c.sent, reasm: c.reasm,
+		sent: c.sent, reasm: c.reasm, passed: c.passed[:0],
 		sndSeq0: snap.SndUna.Add(-int(uint32(out.base))),
 		rcvSeq0: snap.RcvNxt.Add(-int(uint32(in.end))),
 		una:     out.base, edge: out.base + uint64(snap.SndWnd),
 		maxWnd:    max(snap.MaxWnd, snap.SndWnd),
-		wl1:       snap.RcvNxt,
+		wl1:       snap.RcvNxt.Add(-snap.RcvUnacked),
 		sndClosed: snap.SndClosed, rcvClosed: snap.RcvClosed,
-		acked:  in.end,
+		acked:  in.end - uint64(snap.RcvUnacked),
 		buffer: cfg.Buffer,
 		heard:  now, progressed: now, born: now,
 		tsRecent: snap.TSRecent, tsRecentAge: snap.TSRecentAge,
@@ -94,10 +97,20 @@ func (c *Conn) Resume(now mono.Time, snap *Snapshot, in, out *Stream, cfg *Confi
 	c.rate.recent = snap.CC.Bandwidth
 	c.rec.point = c.una
 	c.ecn.init(snap, c.nxt)
+	inFlight := 0
+	if !snap.SndClosed {
+		inFlight = max(0, snap.SndNxt.Sub(snap.SndUna))
+	}
+	if w := c.snap.CC.Window; inFlight > max(w, c.initialWindow()) {
+		c.snap.CC.Window = inFlight // the path carries that much, as it seems
+	}
 	c.newController(now)
-	if n := snap.SndNxt.Sub(snap.SndUna); n > 0 && !snap.SndClosed {
+	if inFlight > 0 {
 		// What passed before is in flight, sent by its own endpoint.
-		c.record(now, uint64(n))
+		c.adopt(now, uint64(inFlight))
+	}
+	if snap.RcvUnacked > 0 {
+		c.oweNow()
 	}
 }
 
@@ -111,12 +124,22 @@ func (c *Conn) Snapshot(s *Snapshot) {
 	s.SndClosed, s.RcvClosed = c.sndClosed, c.rcvClosed && c.acked == c.rcvNext()
 	s.SndUna, s.SndNxt = c.seq(c.una), c.seq(c.nxt)
 	s.SndWnd, s.MaxWnd = int(c.edge-c.una), c.maxWnd
+	s.RcvUnacked = 0
 	s.RcvNxt, s.RcvEdge = c.rcvSeq(c.acked), c.rcvSeq(c.rcvEdge)
 	s.TSRecent, s.TSRecentAge, s.TSVal = c.tsRecent, c.tsRecentAge, c.tsVal
 	s.ECNEcho, s.ECNReduced, s.NoECT = c.ecn.echo, c.ecn.cwr, c.ecn.refused
 	s.SRTT, s.RTTVar, s.MinRTT, s.MinRTTAt = c.rtt.srtt, c.rtt.rttvar, c.rtt.min, c.rtt.minAt
 	s.CC = c.control.Memory()
 	s.CC.MinRTT = c.rtt.min
+}
+
+// initialWindow gives the first congestion window in bytes.
+func (c *Conn) initialWindow() int {
+	n := c.cfg.InitialWindow
+	if n == 0 {
+		n = 10 // RFC 6928
+	}
+	return n * c.mss
 }
 
 func (c *Conn) newController(now mono.Time) {

@@ -103,7 +103,7 @@ func (s *shard) offer(fl *flow, from splice.Side, meta splice.Meta) splice.Dispo
 	s.current = fl
 	disposition := fl.Receive(s.now, from, &s.segment, meta)
 	s.current = nil
-	if fl.active || fl.State() != splice.OnWire {
+	if fl.active || fl.State() != splice.OnWire || s.late(fl) {
 		s.ready(fl)
 	}
 	return disposition
@@ -298,7 +298,7 @@ func (s *shard) receiveOdd(why Reason, drain splice.Reason, from splice.Side, f 
 		if from == splice.Server {
 			client = client.Reverse()
 		}
-		if fl := s.flows.find(client); fl != nil && fl.active {
+		if fl := s.flows.find(client); fl != nil {
 			s.current = fl
 			fl.Drain(s.now, drain)
 			s.current = nil

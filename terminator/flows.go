@@ -139,6 +139,15 @@ func (s *shard) remove(f *flow) {
 	s.flows.remove(f)
 }
 
+// late reports that f wants to be woken, for its shadow, and nothing will.
+func (s *shard) late(f *flow) bool {
+	if f.Deadline() == mono.Never {
+		return false
+	}
+	_, armed := f.timer.Armed()
+	return !armed
+}
+
 // list is a queue of flows that may have something to send.
 type list struct{ first, last *flow }
 

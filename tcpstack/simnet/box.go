@@ -16,13 +16,14 @@ type FaultKind int
 
 // The kinds.
 const (
-	Drain    FaultKind = iota // an operator's drain: the flow goes native, and may come back
+	Drain    FaultKind = iota // an operator's drain: the flow goes native for good
 	Crash                     // the process dies, packets pass natively; after For it starts again
 	Hang                      // the process stands still for For; the heartbeat lapses meanwhile
 	Lapse                     // packets bypass accd for For, and it is not told
 	LapseOne                  // the same in the direction from Side only
 	Recreate                  // packets bypass accd for For, and it is told at the end
 	Stop                      // a stop with a deadline of For, then the process is gone
+	LetGo                     // something passes that custody does not carry: the flow goes native for the moment
 	Faults   = iota
 )
 
@@ -86,6 +87,7 @@ type BoxCount struct {
 	Taken, Passed           int   // packets
 	TakenBytes, PassedBytes int64 // of payload, repetitions included
 	Custodies, Drains       int
+	Adopted                 int // custodies of busy flows
 	Resets                  int
 }
 
@@ -229,6 +231,7 @@ func (b *Box) note() {
 		switch state {
 		case splice.InCustody:
 			b.Count.Custodies++
+			b.Count.Adopted = int(b.count.Adopted)
 		case splice.Draining:
 			b.Count.Drains++
 		}
@@ -317,16 +320,14 @@ func (b *Box) Fault(f Fault) {
 	if b.busy {
 		return // one at a time
 	}
-	b.busy = f.Kind != Drain
+	b.busy = f.Kind != Drain && f.Kind != LetGo
 	now := b.sim.now
 	b.sim.Tracef("accd       fault %d for %v", f.Kind, f.For)
 	switch f.Kind {
 	case Drain:
-		if b.flow != nil {
-			b.flow.Drain(now, splice.Operator)
-			b.note()
-			b.later()
-		}
+		b.drain(splice.Operator)
+	case LetGo:
+		b.drain(splice.Urgent)
 	case Crash:
 		b.crash()
 		b.sim.After(f.For, b.restart)
@@ -349,11 +350,7 @@ func (b *Box) Fault(f Fault) {
 		})
 	case Stop:
 		b.stopping = true
-		if b.flow != nil {
-			b.flow.Drain(now, splice.Stop)
-			b.note()
-			b.later()
-		}
+		b.drain(splice.Stop)
 		b.sim.After(f.For, b.stop)
 	}
 }
@@ -371,6 +368,14 @@ func (b *Box) wake() {
 		b.receive(p)
 	}
 	b.expire()
+}
+
+func (b *Box) drain(why splice.Reason) {
+	if b.flow != nil {
+		b.flow.Drain(b.sim.now, why)
+		b.note()
+		b.later()
+	}
 }
 
 func (b *Box) gap() {
@@ -454,5 +459,6 @@ func (c *BoxCount) add(d BoxCount) {
 	c.PassedBytes += d.PassedBytes
 	c.Custodies += d.Custodies
 	c.Drains += d.Drains
+	c.Adopted += d.Adopted
 	c.Resets += d.Resets
 }

@@ -152,7 +152,7 @@ func (d dice) faults() (fs []Fault) {
 			For: d.duration(time.Millisecond, 4*time.Second), Side: splice.Side(d.IntN(2)),
 		}
 		if f.Kind == Drain && d.chance(0.5) {
-			f.Kind = Hang // drains also come with most other faults
+			f.Kind = LetGo // what comes back has more to say
 		}
 		fs = append(fs, f)
 	}

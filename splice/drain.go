@@ -158,14 +158,15 @@ func (f *Flow) delivered(now mono.Time, side Side) {
 // resync follows a packet of a flow whose numbers are not known.
 func (f *Flow) resync(now mono.Time, from Side, s *tcpstack.Segment, m Meta) {
 	near, far := &f.c.conn[from], &f.c.conn[from.Other()]
-	credible := near.Believable(now, s)
+	known := wire.MaxSeq(near.SndNxt(), f.c.drain.before[from.Other()])
+	credible := near.Believable(now, s) || f.beyond(from, s) && s.Ack.LessEq(known)
 	if f.rec.resync(now, from, s, m) {
 		far.Relayed(s.Ack, f.rec.passEdge(from, s))
 	} else if credible {
 		// I3; but an ACK of what was never seen may be forged, and then it
 		// does not even stand for what was.
 		ack := s.Ack
-		if known := wire.MaxSeq(near.SndNxt(), f.c.drain.before[from.Other()]); known.Less(ack) {
+		if known.Less(ack) {
 			ack = far.RcvAcked()
 		}
 		far.Relayed(ack, f.rec.passEdge(from, s))

@@ -16,7 +16,6 @@ const (
 	careMin    = time.Millisecond
 	careMax    = 50 * time.Millisecond
 	unknownRTT = 100 * time.Millisecond
-	smallMTU   = 1280 // what a path that loses full segments may still carry
 )
 
 // legState is what care remembers of the leg to one side.
@@ -143,14 +142,12 @@ func (f *Flow) silent(now mono.Time, side Side) bool {
 	return false
 }
 
-// blackHole drains after three timeouts of full segments in a row, and tries
-// what is held in smaller ones. It reports a drain.
+// blackHole drains, as the last resort, when the Conn has no smaller segments
+// left to try: docs/custody.md, Path MTU. It reports a drain.
 func (f *Flow) blackHole(now mono.Time, side Side) bool {
-	conn := &f.c.conn[side]
-	if conn.Backoff() < 3 || conn.SndNxt().Sub(conn.SndUna()) < conn.MSS() {
+	if !f.c.conn[side].Swallowed() {
 		return false
 	}
-	conn.PacketTooBig(now, conn.SndUna(), smallMTU)
 	f.Drain(now, BlackHole)
 	return true
 }

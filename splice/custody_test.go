@@ -448,12 +448,55 @@ func TestGivingUpResets(t *testing.T) {
 	r.done()
 }
 
-// TestBlackHole: three timeouts of full segments in a row drain, and what is
-// held goes on in smaller segments.
+// TestBlackHole: a path that swallows full segments and says nothing gets smaller
+// ones, in custody; the next custody begins with them.
 func TestBlackHole(t *testing.T) {
 	r := establish(t)
 	r.enter(Client, 3000)
-	for range 60 {
+	rto := r.flow.c.conn[Server].RTO()
+	begin := r.now
+	for smaller, heard := false, false; !smaller; r.advance(10 * time.Millisecond) {
+		if r.now.Sub(begin) > 3*rto+10*time.Millisecond {
+			t.Fatalf("nothing smaller after %v, the RTO is %v", r.now.Sub(begin), rto)
+		}
+		for _, p := range r.out {
+			smaller = smaller || p.gso == 1280-40-12
+			if len(p.data) == 104 && p.seq == 2896 && !heard {
+				heard = true
+				r.advance(40 * time.Millisecond)
+				s := r.seg(Server, 0, 0, 0) // the last piece is small
+				s.Options.Set |= wire.HasSACK
+				s.Options.SACK[0], s.Options.NSACK = wire.Block{Left: r.isn[Client].Add(1 + 2896), Right: r.isn[Client].Add(1 + 3000)}, 1
+				r.give(Server, s)
+			}
+		}
+		r.out = nil
+	}
+	r.give(Server, r.seg(Server, 0, 0, 1448))
+	r.advance(50 * time.Millisecond)
+	if p := r.out[0]; p.seq != 1448 || len(p.data) != 1228 && p.gso != 1228 {
+		t.Errorf("the next lost segment went as %v in pieces of %d", p, p.gso)
+	}
+	r.out = nil
+	r.give(Server, r.seg(Server, 0, 0, 3000))
+	r.turn()
+	r.wantState(OnWire)
+	if d := &r.flow.rec.Dir[Server]; d.PathMTU != 1280 {
+		t.Errorf("the record remembers an MTU of %d", d.PathMTU)
+	}
+	r.take(Client, r.seg(Client, 3000, 3000, 0))
+	if mss := r.flow.c.conn[Server].MSS(); mss != 1280-40-12 {
+		t.Errorf("the next custody begins with segments of %d", mss)
+	}
+	r.out = nil
+}
+
+// TestSwallowed: a path that takes not even the smallest full segments is the
+// last resort's: drain.
+func TestSwallowed(t *testing.T) {
+	r := establish(t)
+	r.enter(Client, 3000)
+	for range 300 {
 		// It hears the small packets only.
 		r.advance(100 * time.Millisecond)
 		if r.flow.State() == Draining {
@@ -464,8 +507,8 @@ func TestBlackHole(t *testing.T) {
 	r.wantState(Draining)
 	r.wantCount(BlackHole, 1)
 	r.out = nil
-	r.advance(10 * time.Second)
-	if len(r.out) == 0 || r.out[0].gso > 1280-40-12 && len(r.out[0].data) > 1280-40-12 || r.out[0].gso == 0 {
+	r.advance(2 * time.Minute)
+	if len(r.out) == 0 || r.out[0].gso > 552-40-12 && len(r.out[0].data) > 552-40-12 {
 		t.Errorf("sent %v", r.out)
 	}
 	r.out = nil

@@ -47,11 +47,13 @@ type Direction struct {
 	tsFresh uint32  // Unsynced: TSval of the newest segment
 	MSS     uint16  // its MSS option; 0: none
 	minAge  uint16  // how old MinRTT was when the last custody ended, seconds
+	PathMTU uint16  // the largest IP packet in bytes that the path to this endpoint carries; 0: unknown
 	Scale   uint8   // shift of the windows it sends (RFC 7323, 2)
 	TTL     uint8   // of its packets
 	TOS     uint8   // of its packets, without ECN
 	Net     Network // the network its packets come from
 	flags   dirFlags
+	mtuWait uint8 // how long after Learned a larger PathMTU is worth a try, minutes
 }
 
 type dirFlags uint8
@@ -111,6 +113,10 @@ func (r *Record) snapshot(now mono.Time, side Side, s *tcpstack.Snapshot) {
 	if me.Learned > uint32(me.minAge) {
 		s.MinRTTAt = mono.Time(me.Learned-uint32(me.minAge)) * mono.Time(time.Second)
 	}
+	if me.PathMTU != 0 {
+		s.PathMTU = int(me.PathMTU)
+		s.PathMTURaise = mono.Time(me.Learned+60*uint32(me.mtuWait)) * mono.Time(time.Second)
+	}
 	if me.is(hasTS) {
 		s.TSRecent, s.TSRecentAge = me.TSRecent, me.TSAge
 	}
@@ -128,6 +134,8 @@ func (r *Record) learn(now mono.Time, side Side, s *tcpstack.Snapshot) {
 	d.SRTT, d.RTTVar, d.MinRTT = micros(s.SRTT), micros(s.RTTVar), micros(s.MinRTT)
 	d.minAge = uint16(min(max(0, now.Sub(s.MinRTTAt)/time.Second), math.MaxUint16))
 	d.Window, d.Ssthresh = clip(s.CC.Window), clip(s.CC.Ssthresh)
+	d.PathMTU = uint16(min(s.PathMTU, math.MaxUint16))
+	d.mtuWait = uint8(min((max(0, s.PathMTURaise.Sub(now))+time.Minute-1)/time.Minute, math.MaxUint8))
 	d.Bandwidth, d.Learned = clip(int(s.CC.Bandwidth>>10)), seconds(now)
 }
 

@@ -95,9 +95,10 @@ type Conn struct {
 	maxWnd    int      // MAX.SND.WND (RFC 5961, 5.2)
 	wl1       wire.Seq // SND.WL1: of the segment that set the window last
 	mss       int      // payload bytes of a full segment, options subtracted
-	flight    int      // bytes in the network: sent, not delivered, not lost
-	lostBytes int      // marked lost and not sent again yet
-	lostFrom  uint64   // no packet before this offset is lost
+	pmtu      pathMTU
+	flight    int    // bytes in the network: sent, not delivered, not lost
+	lostBytes int    // marked lost and not sent again yet
+	lostFrom  uint64 // no packet before this offset is lost
 	sent      sentQueue
 	passed    []chunk // beyond nxt: what the peer was sent before the Conn began
 	rtt       rttState

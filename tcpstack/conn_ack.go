@@ -190,6 +190,12 @@ func (c *Conn) delivered(now mono.Time, r *sent, d *delivery) {
 	case lost:
 		c.lostBytes -= r.len()
 	}
+	if r.probe {
+		c.probeDelivered(now, r)
+	}
+	if r.len() >= c.mss {
+		c.fullDelivered(r)
+	}
 	d.bytes += r.len()
 	c.ecn.ectArrived(r)
 	c.rate.got(now, r, r.len())

@@ -66,7 +66,7 @@ func (c *Conn) sendAgain(now mono.Time, p *Packet) bool {
 // again notes that r is sent once more: from now on its ACK may be for either
 // transmission (Karn).
 func (c *Conn) again(r *sent) {
-	r.again = true
+	r.again, r.probe, r.forgiven = true, false, false
 	c.stats.Retransmitted++
 	c.stats.BytesRetransmitted += uint64(r.len())
 }
@@ -95,6 +95,9 @@ func (c *Conn) sendNew(now mono.Time, p *Packet) bool {
 	if n == 0 {
 		c.persistWait(now)
 		return false
+	}
+	if size := c.pathProbe(now, n); size > 0 {
+		return c.sendPathProbe(now, size, p)
 	}
 	if n < avail && n < c.mss && n < c.maxWnd/2 && c.sent.n > 0 {
 		return false // RFC 9293, 3.8.6.2.1: sender's SWS avoidance
@@ -213,7 +216,7 @@ func (c *Conn) fill(now mono.Time, r *sent, p *Packet) {
 		p.Payload = c.out.Gather(p.Payload, r.off, n)
 		c.stats.Sent++
 		c.stats.BytesSent += uint64(n)
-		if n > c.mss {
+		if n > c.mss && !r.probe {
 			p.GSOSize = c.mss
 		}
 		if r.off+uint64(n) == c.out.end {

@@ -120,6 +120,7 @@ func (c *Conn) timeout(now mono.Time) {
 	if c.sent.at(0).fate == sacked {
 		c.renege()
 	}
+	c.pathTimeout(now)
 	first := c.rec.phase != timeout
 	for i := range c.sent.n {
 		r := c.sent.at(i)

@@ -135,6 +135,9 @@ func (c *Conn) detectInDrain(now mono.Time) {
 
 // markLost takes a packet out of the network. The first one begins an episode.
 func (c *Conn) markLost(now mono.Time, r *sent) {
+	if c.probeLost(now, r) {
+		return
+	}
 	begins := c.rec.phase == open
 	first := begins && !c.ecn.reducing // RFC 3168, 6.1.2: once per window of data
 	if begins {

@@ -90,7 +90,8 @@ func (c *Conn) room() int {
 	if (c.rec.phase == fast || c.ecn.reducing) && c.control.Rate() == 0 {
 		return c.rec.allow
 	}
-	return c.control.Window() - c.pipe()
+	// The window of a controller made for smaller segments carries one at least.
+	return max(c.control.Window(), c.mss) - c.pipe()
 }
 
 // leave ends an episode whose RecoveryPoint is acknowledged.
@@ -109,7 +110,9 @@ func (c *Conn) undoEpisode(now mono.Time) {
 		if r := c.sent.at(i); r.fate == lost {
 			r.fate = flying
 			c.flight += r.len()
-			c.rate.lost -= int64(r.len())
+			if !r.forgiven {
+				c.rate.lost -= int64(r.len())
+			}
 		}
 	}
 	c.lostBytes = 0
@@ -144,7 +147,7 @@ func (c *Conn) dupAck(now mono.Time) {
 
 // headLost marks the first segment in flight lost.
 func (c *Conn) headLost(now mono.Time) {
-	if c.sent.n == 0 {
+	if c.sent.n == 0 || c.sent.at(0).fate == flying && c.probeLost(now, c.sent.at(0)) {
 		return
 	}
 	if r := c.head(); r.fate == flying {

@@ -201,31 +201,3 @@ func (c *Conn) Relayed(ack, edge wire.Seq) {
 		c.rcvEdge += uint64(d)
 	}
 }
-
-// PacketTooBig takes the news of a router that a packet whose first byte is seq
-// was longer than mtu bytes (RFC 1191, RFC 8201). It reports whether seq was in
-// flight (RFC 5927, 7.2), and then lowers the MSS and sends what is in flight
-// again, without a cut of the congestion window.
-func (c *Conn) PacketTooBig(now mono.Time, seq wire.Seq, mtu int) bool {
-	off := c.offset(seq)
-	if seq.Less(c.seq(c.una)) || off >= c.nxt {
-		return false
-	}
-	floor := 552 // RFC 1191's smallest useful plateau, Linux's min_pmtu
-	if !c.snap.Tuple.Is4() {
-		floor = 1280 // RFC 8200, 5
-	}
-	before := c.mss
-	c.setMSS(max(mtu, floor))
-	if c.mss >= before {
-		c.mss = before
-		return true
-	}
-	for i := range c.sent.n {
-		r := c.sent.at(i)
-		if r.fate == flying && r.len() > c.mss {
-			c.drop(r)
-		}
-	}
-	return true
-}

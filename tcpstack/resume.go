@@ -52,6 +52,8 @@ type Snapshot struct {
 	SRTT, RTTVar, MinRTT time.Duration
 	MinRTTAt             mono.Time // when MinRTT was measured
 	CC                   cc.Memory
+	PathMTU              int       // the largest IP packet in bytes that the path carries
+	PathMTURaise         mono.Time // with PathMTU: when to search for a larger one
 }
 
 // Resume makes a Conn that goes on where snap says. in gets what it receives:
@@ -90,7 +92,7 @@ func (c *Conn) Resume(now mono.Time, snap *Snapshot, in, out *Stream, cfg *Confi
 	c.rcvEdge = in.end + uint64(max(0, snap.RcvEdge.Sub(snap.RcvNxt)))
 	c.nxt = c.una
 	c.lostFrom = c.una
-	c.setMSS(cfg.MTU)
+	c.initPathMTU()
 	c.ack.quick = quickAcks
 	c.rtt.init(now, cfg.MinRTO, snap)
 	c.rate.deliveredAt, c.rate.firstSent = now, now
@@ -131,6 +133,7 @@ func (c *Conn) Snapshot(s *Snapshot) {
 	s.SRTT, s.RTTVar, s.MinRTT, s.MinRTTAt = c.rtt.srtt, c.rtt.rttvar, c.rtt.min, c.rtt.minAt
 	s.CC = c.control.Memory()
 	s.CC.MinRTT = c.rtt.min
+	s.PathMTU, s.PathMTURaise = c.pmtu.size, c.pmtu.raise
 }
 
 // initialWindow gives the first congestion window in bytes.
@@ -158,25 +161,4 @@ func (c *Conn) newController(now mono.Time) {
 		return
 	}
 	c.control, _ = cc.New("cubic", cfg)
-}
-
-// setMSS computes the payload of a full segment from the peer's MSS option and
-// an MTU in bytes (RFC 9293, 3.7.1; RFC 6691: options are subtracted).
-func (c *Conn) setMSS(mtu int) {
-	headers, standard := wire.IPv4Len+wire.TCPLen, 536
-	if !c.snap.Tuple.Is4() {
-		headers, standard = wire.IPv6Len+wire.TCPLen, 1220
-	}
-	if mtu == 0 {
-		mtu = defaultMTU
-	}
-	mss := c.snap.MSS
-	if mss == 0 {
-		mss = standard
-	}
-	mss = min(max(mss, minMSS), mtu-headers)
-	if c.snap.Timestamps {
-		mss -= 12
-	}
-	c.mss = max(mss, minMSS-12)
 }

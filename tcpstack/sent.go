@@ -24,6 +24,8 @@ type sent struct {
 	fate        fate
 	again       bool // sent more than once
 	ect         bool // sent as ECT the first time
+	probe       bool // of the path's MTU, sent once: one packet larger than a full segment
+	forgiven    bool // lost, but not to congestion
 	appLimited  bool // P.is_app_limited
 }
 

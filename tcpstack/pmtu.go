@@ -1,0 +1,337 @@
+package tcpstack
+
+// Path MTU discovery. Read RFC 8899 (5) and RFC 4821 (7) first, for what routers
+// say RFC 1191 and 8201, and for what attackers say RFC 5927 (7). A size here is
+// that of an IP packet in bytes.
+
+import (
+	"time"
+
+	"accd/tcpstack/mono"
+	"accd/tcpstack/wire"
+)
+
+// Specification constants.
+const (
+	basePathMTU = 1280             // RFC 8899, 5.1.2: BASE_PLPMTU, where the search begins after a black hole
+	floorIPv6   = 1280             // RFC 8200, 5: every link carries that
+	pathProbes  = 3                // RFC 8899, 5.1.2: MAX_PROBES
+	pathRaise   = 10 * time.Minute // RFC 8899, 5.1.1: PMTU_RAISE_TIMER; RFC 1191, 6.3
+)
+
+// Ours.
+const (
+	floorIPv4    = 552  // Linux's min_pmtu: no router that forwards for the Internet asks for less
+	usualMTU     = 1500 // the first guess where the link would take more
+	pathStrikes  = 2    // timeouts in a row that make a black hole of a size
+	tooBigRound  = 3    // messages of routers that are acted on until what was in flight is acknowledged
+	pathFollowed = 3    // full segments that have to follow a probe, so that its loss shows
+)
+
+// commonMTUs are the sizes that are worth a probe: those of real links and
+// tunnels, ascending (RFC 4821, 7.3: a table of likely sizes).
+var commonMTUs = [...]int{1006, 1280, 1400, 1440, 1480, 1492, 1500, 2002, 4352, 8166, 9000, 17914, 32000}
+
+// plateaus are the guesses for a router that does not tell its MTU, descending
+// (RFC 1191, 7.1).
+var plateaus = [...]int{32000, 17914, 8166, 4352, 2002, 1492, 1006}
+
+// pathMTU is what is known of the largest packet that the path carries.
+//
+// Up to usualMTU the leg's own MTU is believed until something speaks against
+// it. A message of a router lowers it at once; so do timeouts of full segments,
+// down to basePathMTU and then to the floor. Whatever is below most is searched
+// again, upwards, with probes made of real data: first most itself, since the
+// black hole may have been an outage, then the common sizes from below.
+type pathMTU struct {
+	size  int // PLPMTU: what full segments use
+	most  int // MAX_PLPMTU: what the link takes and the peer has announced
+	floor int // MIN_PLPMTU
+	head  int // bytes of the headers of a segment with data
+
+	strikes int       // timeouts in a row of segments of this size
+	passed  mono.Time // when the full segment was sent that arrived last
+	reached uint64    // the end of the full segment furthest on that arrived
+	before  int       // the size until the last black hole,
+	until   uint64    // used for what lies before this
+
+	// The search.
+	raise     mono.Time // no probe before this
+	failed    int       // the smallest size found not to pass; 0: none
+	hint      int       // what a router said when a probe was too big; 0: nothing
+	probed    int       // the size under test; 0: no probe is in flight
+	off, end  uint64    // the bytes of the probe
+	tries     int       // probes of the next size that were lost
+	told      int       // messages of routers acted on since una passed toldUntil
+	toldUntil uint64
+}
+
+// initPathMTU begins with what the leg is configured for, what the peer has
+// announced (RFC 9293, 3.7.1; RFC 6691: its MSS option counts no options) and
+// what an earlier Conn has found.
+func (c *Conn) initPathMTU() {
+	head, standard, floor := wire.IPv4Len+wire.TCPLen, 536, floorIPv4
+	if !c.snap.Tuple.Is4() {
+		head, standard, floor = wire.IPv6Len+wire.TCPLen, 1220, floorIPv6
+	}
+	link, peer := c.cfg.MTU, c.snap.MSS
+	if link == 0 {
+		link = defaultMTU
+	}
+	if peer == 0 {
+		peer = standard
+	}
+	m := &c.pmtu
+	m.most = min(link, max(peer, minMSS)+head)
+	m.floor = min(floor, m.most)
+	m.head = head
+	if c.snap.Timestamps {
+		m.head += 12
+	}
+	size := min(m.most, usualMTU)
+	if c.snap.PathMTU != 0 {
+		size = min(max(c.snap.PathMTU, m.floor), m.most)
+		m.raise = c.snap.PathMTURaise
+	}
+	c.setPathMTU(size)
+}
+
+// setPathMTU makes size the largest packet sent.
+func (c *Conn) setPathMTU(size int) {
+	c.pmtu.size = size
+	c.mss = c.payload(size)
+}
+
+// payload gives the bytes of a segment whose packet has size bytes.
+func (c *Conn) payload(size int) int { return max(size-c.pmtu.head, minMSS-12) }
+
+// below gives the size to fall back to in a black hole.
+func (m *pathMTU) below() int {
+	if m.size > basePathMTU {
+		return max(basePathMTU, m.floor)
+	}
+	return m.floor
+}
+
+// candidate gives the size to probe next; 0: the search is over.
+func (m *pathMTU) candidate() int {
+	switch {
+	case m.size >= m.most:
+		return 0
+	case m.failed == 0:
+		return m.most
+	case m.size < m.hint && m.hint < m.failed:
+		return m.hint
+	}
+	for _, size := range commonMTUs {
+		if m.size < size && size < m.failed {
+			return size
+		}
+	}
+	return 0
+}
+
+// rest ends a search: the next one begins after pathRaise, at the beginning.
+func (m *pathMTU) rest(now mono.Time) {
+	m.failed, m.hint, m.tries = 0, 0, 0
+	m.raise = now.Add(pathRaise)
+}
+
+// pathProbe gives the size to probe with the next of n bytes that the window has
+// room for; 0: none now. A probe is worth sending when nothing else is wrong and
+// enough follows it to show its loss (RFC 4821, 7.4).
+func (c *Conn) pathProbe(now mono.Time, n int) int {
+	m := &c.pmtu
+	if m.size >= m.most || now < m.raise || m.probed != 0 || c.rec.phase != open || c.lostBytes > 0 || c.relay.draining {
+		return 0
+	}
+	size := m.candidate()
+	need := c.payload(size) + pathFollowed*c.mss
+	if size == 0 || n < need || c.control.Window() < need+c.mss {
+		return 0
+	}
+	return size
+}
+
+// sendPathProbe sends new data in one packet of size bytes. It waits for room
+// rather than let the window be used up by smaller ones.
+func (c *Conn) sendPathProbe(now mono.Time, size int, p *Packet) bool {
+	n := c.payload(size)
+	if c.room() < n && c.pipe() > 0 {
+		c.limited = true
+		return false
+	}
+	if !c.pace.ready(now) {
+		c.blocked = true
+		return false
+	}
+	c.record(now, uint64(n))
+	r := c.sent.last()
+	r.probe = true
+	c.pmtu.probed, c.pmtu.off, c.pmtu.end = size, r.off, r.end
+	return c.filled(now, r, p)
+}
+
+// probeDelivered learns that the peer has got a packet that was a probe, or a
+// piece of one. Only a whole one, sent once, shows that its size passes.
+func (c *Conn) probeDelivered(now mono.Time, r *sent) {
+	m := &c.pmtu
+	if m.probed == 0 || r.off != m.off || r.end != m.end {
+		return
+	}
+	if m.probed > m.size {
+		c.setPathMTU(m.probed)
+	}
+	m.probed, m.tries, m.strikes = 0, 0, 0
+	if m.candidate() == 0 {
+		m.rest(now)
+	}
+}
+
+// fullDelivered learns that full segments have arrived. Where those are from
+// before a black hole, and nobody sent them again, it was none: they were slow.
+func (c *Conn) fullDelivered(r *sent) {
+	m := &c.pmtu
+	m.passed, m.reached = max(m.passed, r.at), max(m.reached, r.end)
+	if r.off < m.until && !r.again && r.len() > c.mss && m.before > m.size {
+		c.setPathMTU(m.before)
+	}
+}
+
+// probeLost reports whether r, which was found lost, is a probe: its loss is no
+// sign of congestion (RFC 4821, 7.6.2), and what was in it goes again in smaller
+// segments.
+func (c *Conn) probeLost(now mono.Time, r *sent) bool {
+	if !r.probe || c.rec.phase != open {
+		return false
+	}
+	m := &c.pmtu
+	c.forgive(r)
+	if m.probed == 0 {
+		return true // another piece of the same
+	}
+	size := m.probed
+	m.probed = 0
+	if m.tries++; m.tries >= pathProbes {
+		m.failed, m.tries = size, 0
+		if m.candidate() == 0 {
+			m.rest(now)
+		}
+	}
+	return true
+}
+
+// forgive books a flying packet as lost without blaming congestion.
+func (c *Conn) forgive(r *sent) {
+	r.fate, r.forgiven = lost, true
+	c.flight -= r.len()
+	c.lostBytes += r.len()
+	c.lostFrom = min(c.lostFrom, r.off)
+}
+
+// pathTimeout looks for a black hole when the retransmission timer has expired
+// (RFC 4821, 7.6.3 and 7.7): full segments are lost time and again, and nobody
+// says why. A fast retransmission or a tail loss probe that was as large and as
+// futile counts as a timeout; a full segment sent later that arrived is the best
+// defence. The search that follows puts things right if it was something else.
+func (c *Conn) pathTimeout(now mono.Time) {
+	m := &c.pmtu
+	m.probed = 0 // inconclusive (RFC 4821, 7.6.4)
+	next, most := m.below(), pathStrikes
+	small, head := c.payload(next), c.sent.at(0)
+	if m.size <= basePathMTU && c.heard <= head.at {
+		most++ // most paths carry that: it is rather an outage
+	}
+	if c.timeouts == 1 || m.passed >= head.at {
+		m.strikes = 0
+	}
+	if c.timeouts == 1 && (head.again && head.len() > small && m.reached <= head.off || c.rack.probing && c.sent.last().len() > small) {
+		m.strikes++
+	}
+	if m.passed < head.at {
+		m.strikes++
+	}
+	if m.strikes < most || next >= m.size || head.len() <= small {
+		return
+	}
+	m.before, m.until = m.size, c.nxt
+	c.setPathMTU(next)
+	m.strikes, m.failed, m.hint, m.tries, m.raise = 0, 0, 0, 0, now
+}
+
+// Swallowed reports that even the smallest full segments are lost time and
+// again: there is no size left to try.
+func (c *Conn) Swallowed() bool {
+	m := &c.pmtu
+	return c.timeouts > 2 && m.size == m.floor && m.strikes >= pathStrikes && int(c.nxt-c.una) >= c.mss
+}
+
+// PathMTU gives the largest IP packet in bytes that the path is believed to
+// carry.
+func (c *Conn) PathMTU() int { return c.pmtu.size }
+
+// PacketTooBig takes the news of a router that a packet whose first byte is seq
+// was longer than mtu bytes (RFC 1191, RFC 8201); an mtu of 0 comes from a router
+// that does not say. It reports whether seq was in flight (RFC 5927, 7.2), and
+// then lowers the MSS and sends what is in flight again, without a cut of the
+// congestion window: nothing was lost to congestion.
+func (c *Conn) PacketTooBig(now mono.Time, seq wire.Seq, mtu int) bool {
+	off := c.offset(seq)
+	if seq.Less(c.seq(c.una)) || off >= c.nxt {
+		return false
+	}
+	m := &c.pmtu
+	r := c.sent.at(c.sent.find(off))
+	size, probe := m.size, r.probe && m.probed != 0
+	if probe {
+		size = m.probed
+	}
+	if mtu == 0 {
+		mtu = plateauBelow(size)
+	}
+	mtu = max(mtu, m.floor)
+	if r.fate != flying || mtu >= size || !m.heed(c.una, c.nxt) {
+		return true
+	}
+	if probe {
+		m.probed, m.tries = 0, 0
+		m.hint, m.failed = mtu, mtu+1
+		c.forgive(r)
+	}
+	if mtu < m.size {
+		c.setPathMTU(mtu)
+		m.strikes, m.until = 0, 0
+		m.rest(now)
+	}
+	for i := range c.sent.n {
+		if r := c.sent.at(i); r.fate == flying && r.len() > c.mss && !r.probe {
+			c.forgive(r)
+		}
+	}
+	if c.rec.phase == fast {
+		c.rec.allow = max(c.rec.allow, c.mss)
+	}
+	c.rack.probe, c.rack.probing = false, false // what it asked is answered
+	c.arm(now, 0)
+	return true
+}
+
+// heed bounds what forged messages can do that know a number in flight: each
+// one acted on sends everything in flight again.
+func (m *pathMTU) heed(una, nxt uint64) bool {
+	if una >= m.toldUntil {
+		m.told, m.toldUntil = 0, nxt
+	}
+	m.told++
+	return m.told <= tooBigRound
+}
+
+// plateauBelow gives the next plateau below size; 0 if there is none.
+func plateauBelow(size int) int {
+	for _, p := range plateaus {
+		if p < size {
+			return p
+		}
+	}
+	return 0
+}

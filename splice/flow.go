@@ -269,7 +269,7 @@ func (f *Flow) Replace() { f.end(Replaced) }
 // side they go to.
 func (f *Flow) Held() (n [2]int) {
 	if c := f.c; c != nil {
-		if c.split.on { // the two sides of a byte may have different numbers
+		if c.split.on && !c.ending.on { // the two sides of a byte may have different numbers
 			return [2]int{c.stream[Server].Len(), c.stream[Client].Len()}
 		}
 		for to := range c.conn {

@@ -51,7 +51,8 @@ type half struct {
 	mss    uint16
 	scale  uint8
 	tsVal  uint32
-	data   int // bytes of fast-open data
+	tsAt   mono.Time // when tsVal came
+	data   int       // bytes of fast-open data
 	meta   Meta
 }
 
@@ -154,13 +155,13 @@ func (h *handshake) repeat(now mono.Time, x *half, s *tcpstack.Segment, m Meta) 
 			x.scale != min(s.Options.WScale, wire.MaxWScale) && set&wire.HasWScale != 0 {
 			h.spoil(SYNChanged)
 		}
-		x.tsVal = s.Options.TSVal
+		x.tsVal, x.tsAt = s.Options.TSVal, now
 		return
 	}
 	if !s.Options.Only(harmless) {
 		h.spoil(SYNOptions)
 	}
-	*x = half{at: now, iss: s.Seq, window: s.Window, set: set, tsVal: s.Options.TSVal, data: s.Payload.Len(), meta: m}
+	*x = half{at: now, iss: s.Seq, window: s.Window, set: set, tsVal: s.Options.TSVal, tsAt: now, data: s.Payload.Len(), meta: m}
 	if set&wire.HasMSS != 0 {
 		x.mss = s.Options.MSS
 	}

@@ -25,6 +25,8 @@ type rig struct {
 	env     Env
 	terms   Terms
 	opening *Opening
+	ledger  []byte
+
 	flow    *Flow
 	witness Witness
 	isn     [2]wire.Seq
@@ -69,7 +71,8 @@ func newRig(t *testing.T) *rig {
 	}
 	cfg := &tcpstack.Config{Relay: true}
 	r.terms = Terms{Rule: "test", Leg: [2]*tcpstack.Config{cfg, cfg}}
-	ledgers, err := NewLedgers(make([]byte, LedgerSize(4)), 1)
+	r.ledger = make([]byte, LedgerSize(4))
+	ledgers, err := NewLedgers(r.ledger, 1)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -105,7 +108,11 @@ func (r *rig) hear(from Side, s *tcpstack.Segment) bool {
 		return false
 	}
 	r.flow = new(Flow)
-	r.flow.Start(r.now, &rec, &r.terms, &r.env)
+	if legs, split := r.opening.Legs(); split {
+		r.flow.StartSplit(r.now, &rec, legs, &r.terms, &r.env)
+	} else {
+		r.flow.Start(r.now, &rec, &r.terms, &r.env)
+	}
 	r.witness.Begin(&rec)
 	return true
 }
@@ -198,7 +205,9 @@ func (r *rig) turn() {
 		p := sentPacket{
 			to: to, flags: r.pkt.Flags, nsack: int(r.pkt.Options.NSACK), gso: r.pkt.GSOSize,
 			seq: r.pkt.Seq.Sub(r.isn[to.Other()].Add(1)), ack: r.pkt.Ack.Sub(r.isn[to].Add(1)),
-			ts: r.pkt.Options.TSVal, ecr: r.pkt.Options.TSEcr,
+		}
+		if r.pkt.Options.Has(wire.HasTS) {
+			p.ts, p.ecr = r.pkt.Options.TSVal, r.pkt.Options.TSEcr
 		}
 		p.edge = p.ack + int(r.pkt.Window)<<r.scale[to.Other()]
 		for _, b := range r.pkt.Payload {

@@ -80,7 +80,7 @@ func (f *Flow) inSplit(now mono.Time, from Side, s *tcpstack.Segment, m Meta) Di
 		return Pass
 	}
 	f.rec.Dir[from].headers(m)
-	if s.Payload.Len() <= 1 && s.Seq == near.RcvAcked().Add(-1) {
+	if s.Payload.Len() <= 1 && !s.Flags.Any(wire.FIN|wire.RST) && s.Seq == near.RcvAcked().Add(-1) {
 		far.Probe() // RFC 9293, 3.8.4: is the far end alive, too?
 	}
 	near.Receive(now, s)

@@ -48,7 +48,7 @@ func (o *Opening) Rewrite(now mono.Time, from Side, client wire.Tuple, s *tcpsta
 	q := &p.Options
 	*q = wire.Options{
 		Set: wire.HasMSS | wire.HasWScale | wire.HasSACKPermitted | wire.HasTS,
-		MSS: h.mss[to], WScale: h.scale, TSVal: o.clock(now, &client, to),
+		MSS: h.mss[to], WScale: h.scale, TSVal: o.clock(now, h, to),
 	}
 	if answer {
 		q.Set = wire.HasMSS | h.syn.set&(wire.HasWScale|wire.HasSACKPermitted|wire.HasTS)
@@ -92,10 +92,16 @@ func (t *Terms) held() int {
 	return max(t.MaxBuffer, minHeld)
 }
 
-// clock gives the TSval for the endpoint at side: milliseconds from a start that
-// only accd knows and that differs for every flow and leg (RFC 7323, 5.4).
-func (o *Opening) clock(now mono.Time, client *wire.Tuple, side Side) uint32 {
-	offset := uint32(maphash.Comparable(o.seed, *client) >> (32 * side))
+// clock gives the TSval for the endpoint at side, in milliseconds: those of the
+// opposite endpoint go on, so that the two understand each other should accd die
+// before the handshake is over; if it has none, from a start that only accd knows
+// and that differs for every flow and leg (RFC 7323, 5.4).
+func (o *Opening) clock(now mono.Time, h *handshake, side Side) uint32 {
+	x := [2]*half{Client: &h.synAck, Server: &h.syn}[side]
+	if x.set&wire.HasTS != 0 {
+		return x.tsVal + uint32(now.Sub(x.tsAt)/time.Millisecond)
+	}
+	offset := uint32(maphash.Comparable(o.seed, h.tuple) >> (32 * side))
 	return offset + uint32(now/mono.Time(time.Millisecond))
 }
 
@@ -124,7 +130,7 @@ func (o *Opening) negotiate(now mono.Time, h *handshake) {
 		}
 		if s.Timestamps {
 			s.TSRecent, s.TSRecentAge = me.tsVal, now
-			s.TSVal = o.clock(now, &h.tuple, Side(i))
+			s.TSVal = o.clock(now, h, Side(i))
 		}
 	}
 	if !h.synAck.again {

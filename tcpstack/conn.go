@@ -246,6 +246,9 @@ func (c *Conn) ECN() (agreed ECN, refused bool) { return c.ecn.agreed, c.ecn.ref
 // MSS gives the payload bytes of a full segment.
 func (c *Conn) MSS() int { return c.mss }
 
+// Scale gives the shift of the windows that are sent to the peer (RFC 7323, 2).
+func (c *Conn) Scale() uint8 { return c.snap.RcvScale }
+
 // Stats gives the counts.
 func (c *Conn) Stats() *Stats { return &c.stats }
 

@@ -37,11 +37,12 @@ type Fault struct {
 
 // BoxConfig is what the accd of a simulation is like.
 type BoxConfig struct {
-	Legs      [2]tcpstack.Config // by Side; Relay is set by NewBox
+	Legs      [2]tcpstack.Config // by Side; Relay or HoldFIN is set by NewBox
 	MaxBuffer int                // bytes held per direction; 0: the flow's default
 	Budget    int                // of the pool, bytes; 0: none
 	MSS       int                // the relayed MSS is clamped to this; 0: as it is
 	Batch     time.Duration      // how long a turn waits for more packets before it sends
+	Split     bool               // each leg has a handshake of its own
 }
 
 // heartbeat is how long the kernel goes on steering to a process that hangs.
@@ -96,10 +97,11 @@ func NewBox(s *Sim, key wire.Tuple, keys [2]uint64, cfg BoxConfig, pool *buf.Poo
 	b := &Box{sim: s, cfg: cfg, key: key, out: out, pool: pool, Seen: newObserver(s, keys)}
 	pool.Budget = cfg.Budget
 	for i := range cfg.Legs {
-		b.cfg.Legs[i].Relay = true
+		b.cfg.Legs[i].Relay, b.cfg.Legs[i].HoldFIN = !cfg.Split, cfg.Split
 		b.terms.Leg[i] = &b.cfg.Legs[i]
 	}
-	b.terms.Rule, b.terms.MaxBuffer = "simnet", cfg.MaxBuffer
+	b.terms.Rule, b.terms.MaxBuffer, b.terms.Split = "simnet", cfg.MaxBuffer, cfg.Split
+	b.Seen.split = cfg.Split
 	b.alarm = alarm{sim: s, wake: b.expire}
 	b.ledger = make([]byte, splice.LedgerSize(4))
 	b.start()
@@ -186,9 +188,29 @@ func (b *Box) take(now mono.Time, p *Packet) bool {
 		if b.flow != nil && b.flow.Reopening() {
 			b.reopen(now, p)
 		}
+		taken = b.flow == nil && b.rewrite(now, p)
 		b.seg.Drop()
 	}
 	return taken
+}
+
+// rewrite sends accd's own SYN or SYN-ACK instead of p, if the handshake is split.
+func (b *Box) rewrite(now mono.Time, p *Packet) bool {
+	if !p.Flags.Has(wire.SYN) || b.stopping && !b.opening.Splits(now, b.key) {
+		return false
+	}
+	mss := b.cfg.MSS
+	if mss == 0 {
+		mss = 1440
+	}
+	if !b.opening.Rewrite(now, p.From, b.key, &b.seg, &b.terms, mss, &b.pkt) {
+		return false
+	}
+	q := packetOf(&b.pkt)
+	q.From, q.Is6 = p.From, p.Is6
+	b.sim.tracePacket("accd >", q)
+	b.out[p.From.Other()](q)
+	return true
 }
 
 // reopen shows a packet of a flow that saw a SYN to the opening handshakes too:
@@ -209,13 +231,17 @@ func (b *Box) follow(now mono.Time, p *Packet) bool {
 	if b.flow != nil && b.flow.State() == splice.Gone {
 		b.flow = nil
 	}
-	if b.flow != nil || b.stopping {
+	if b.flow != nil || b.stopping && !b.opening.Splits(now, b.key) {
 		return b.flow != nil
 	}
 	var rec splice.Record
 	if b.opening.Receive(now, p.From, b.key, &b.seg, meta, &rec) {
 		b.flow = new(splice.Flow)
-		b.flow.Start(now, &rec, &b.terms, &b.env)
+		if legs, split := b.opening.Legs(); split {
+			b.flow.StartSplit(now, &rec, legs, &b.terms, &b.env)
+		} else {
+			b.flow.Start(now, &rec, &b.terms, &b.env)
+		}
 		return true
 	}
 	return false

@@ -96,6 +96,24 @@ func TestFaultless(t *testing.T) {
 	}
 }
 
+// TestSplit terminates every connection, from the handshake on; accd is stopped and
+// crashes as in TestRandom, and stands still. Packets that bypass it are another
+// matter: the endpoints have nothing in common then.
+func TestSplit(t *testing.T) {
+	networks(t, 2000, func(seed uint64) Config {
+		c := Random(seed)
+		c.Box.Split, c.Forged = true, nil
+		kept := c.Faults[:0]
+		for _, f := range c.Faults {
+			if f.Kind == Crash || f.Kind == Stop || f.Kind == Drain {
+				kept = append(kept, f)
+			}
+		}
+		c.Faults = kept
+		return c
+	})
+}
+
 // networks runs random networks of a kind, and fails if accd did not do in any
 // of them what they are for.
 func networks(t *testing.T, n int, kind func(seed uint64) Config) BoxCount {

@@ -91,14 +91,17 @@ func (c *Conn) AdoptIn(s *Shadow) {
 	c.oweNow()
 }
 
-// adopt counts the next n bytes as in flight, sent at a time unknown by the
-// endpoint they come from.
+// adopt counts the next n bytes as in flight, sent by the endpoint they come from
+// within the last round trip: before all that the Conn sends, and what is
+// delivered of them tells what of them is lost (RFC 8985, 6.2). Neither a round
+// trip nor a rate is known from them.
 func (c *Conn) adopt(now mono.Time, n uint64) {
 	c.control.Sent(now, int(n), c.flight)
 	c.record(now, n)
 	r := c.sent.last()
 	c.rate.sent(now, r, c.flight-int(n))
-	r.again, r.appLimited = true, true // neither a round trip nor a rate is known from it
+	r.at = now.Add(-c.rtt.srtt)
+	r.again, r.appLimited = true, true
 	c.arm(now, 0)
 }
 

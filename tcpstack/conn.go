@@ -1,28 +1,22 @@
 // Package tcpstack is TCP as a pure state machine: no goroutine, lock, clock,
-// system call or log. A Conn is one connection from ESTABLISHED on.
+// system call or log. A Conn is one connection, from its first SYN (Dial, Accept)
+// or from ESTABLISHED on (Resume).
 //
 // The methods of a Conn are of four kinds. Input: Receive takes a segment,
 // Expire lets time pass. Output: Transmit gives one packet at a time until it
 // says no, then Deadline gives the next instant at which something is due. After
 // any input or command, call Transmit until it is false, then Deadline.
-// Commands change what the Conn wants: Abort, SetTimestamp, Hold, Drain, Probe.
+// Commands change what the Conn wants: Answer, Close, Abort, SetTimestamp, Hold,
+// Drain, Probe.
 // Getters change nothing.
 package tcpstack
 
 import (
-	"errors"
 	"time"
 
 	"accd/tcpstack/cc"
 	"accd/tcpstack/mono"
 	"accd/tcpstack/wire"
-)
-
-// How a Conn ends other than by FIN in both directions.
-var (
-	ErrReset   = errors.New("tcpstack: connection reset by peer")
-	ErrTimeout = errors.New("tcpstack: connection timed out")
-	ErrAborted = errors.New("tcpstack: connection aborted")
 )
 
 // Config is how a Conn behaves; it is shared and read-only. The zero Config is
@@ -50,6 +44,22 @@ type Config struct {
 	// Unpaced says that something below paces, as the fq qdisc does, or that
 	// nothing should: packets leave as soon as the windows allow.
 	Unpaced bool
+	// NoSACK, NoTimestamps and NoWindowScale leave that option out of what Dial
+	// and Accept offer and agree to.
+	NoSACK, NoTimestamps, NoWindowScale bool
+	// WindowScale is the smallest shift to offer (RFC 7323, 2), for a Conn whose
+	// buffer is to grow later; 0: just what Buffer needs.
+	WindowScale uint8
+	// HoldAnswer makes Accept wait for Answer before it sends the SYN-ACK.
+	HoldAnswer bool
+	// SYNRetries is how often Dial sends its SYN again; 0: 11, which takes 251 s.
+	SYNRetries int
+	// UserTimeout ends the Conn when something sent has not been acknowledged, or
+	// a window stayed closed, for so long (RFC 9293, 3.9.1.1; RFC 5482: of this end
+	// alone); 0: only Retries count. Not for Relay.
+	UserTimeout time.Duration
+	// KeepAlive probes a silent peer. Not for Relay.
+	KeepAlive KeepAlive
 	// Relay says that both ends of the Conn's streams belong to endpoints that
 	// talk to each other, as in custody: timestamps are set by SetTimestamp,
 	// a FIN is sent only when everything before it is acknowledged, and a
@@ -75,8 +85,7 @@ const (
 	challengeEvery = 500 * time.Millisecond // Linux's tcp_invalid_ratelimit (RFC 5961, 10)
 )
 
-// Conn is one connection from ESTABLISHED on. See the package comment for the
-// order of calls.
+// Conn is one connection. See the package comment for the order of calls.
 //
 // Inside, bytes are named by 64-bit offsets of the two Streams; 32-bit sequence
 // numbers appear only where a Segment comes in and a Packet goes out.
@@ -85,8 +94,10 @@ type Conn struct {
 	in, out *Stream
 	snap    Snapshot // as resumed: what the handshake agreed on
 	err     error
-	control cc.Controller
-	told    cc.Ack // what control was told last
+	control cc.Controller // nil before ESTABLISHED
+	told    cc.Ack        // what control was told last
+	open    handshake     // until ESTABLISHED
+	end     ending        // once closed, without Relay
 
 	// The sending half (conn_send.go).
 	sndSeq0   wire.Seq // the sequence number of out's offset 0
@@ -130,11 +141,13 @@ type Conn struct {
 	tsRecent    uint32
 	tsRecentAge mono.Time
 	haveTS      bool   // tsRecent is set
-	tsVal       uint32 // Relay: what to send
+	tsVal       uint32 // Relay: what to send; else the clock when the Conn was born
 	haveTSVal   bool
 
 	relay       relayState
-	probe       bool // a segment at SND.UNA − 1 is to be sent
+	probe       bool      // a segment at SND.UNA − 1 is to be sent
+	probes      uint8     // keepalive probes since the peer was heard
+	waitFrom    mono.Time // since when what is sent waits for the peer
 	heard       mono.Time
 	progressed  mono.Time
 	challengeAt mono.Time // no challenge ACK before this
@@ -183,7 +196,7 @@ func (c *Conn) rcvNext() uint64 {
 	return c.in.end
 }
 
-// Err gives why the Conn ended; nil while it lives or after FINs both ways.
+// Err gives why the Conn ended; nil while it lives, and after it ended by FINs.
 func (c *Conn) Err() error { return c.err }
 
 // TSRecent gives TS.Recent of the peer; ok is false while none is known.
@@ -252,12 +265,21 @@ func (c *Conn) Scale() uint8 { return c.snap.RcvScale }
 // Stats gives the counts.
 func (c *Conn) Stats() *Stats { return &c.stats }
 
-// State describes the congestion control's state for operators.
-func (c *Conn) State() string { return c.control.State() }
+// Control describes the congestion control's state for operators; "" before
+// ESTABLISHED.
+func (c *Conn) Control() string {
+	if c.control == nil {
+		return ""
+	}
+	return c.control.State()
+}
 
 // Congestion gives the congestion window in bytes, the bytes in flight and the
 // pacing rate in bytes per second (0: none).
 func (c *Conn) Congestion() (window, inFlight int, rate int64) {
+	if c.control == nil {
+		return 0, 0, 0
+	}
 	return c.control.Window(), c.flight, c.pacingRate()
 }
 

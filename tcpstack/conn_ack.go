@@ -49,6 +49,7 @@ func (c *Conn) receiveAck(now mono.Time, s *Segment, ack uint64) {
 	if advanced {
 		c.timeouts = 0
 		c.limited = false
+		c.waitFrom = now
 	}
 	c.retx.probes = 0
 

@@ -9,9 +9,12 @@ import (
 )
 
 // receiveFIN is the eighth step, for the FIN at fin.
-func (c *Conn) receiveFIN(fin wire.Seq) {
+func (c *Conn) receiveFIN(now mono.Time, fin wire.Seq) {
 	if c.rcvClosed {
 		c.oweNow() // our ACK of it was lost
+		if c.end.phase == endTimeWait {
+			c.end.at = now.Add(timeWait) // RFC 9293, 3.10.7.4, eighth: TIME-WAIT
+		}
 		return
 	}
 	if d := fin.Sub(c.rcvSeq(c.in.end)); !c.haveFIN && d >= 0 && c.in.end+uint64(d) <= c.rcvEdge {
@@ -29,13 +32,22 @@ func (c *Conn) closeIn() {
 	c.reasm.reset() // nothing lies behind a FIN
 	if !c.cfg.Relay && !c.cfg.HoldFIN {
 		c.rcvClosed = true
+		c.end.passive = !c.finSent()
 		c.oweNow()
 	}
 }
 
-// Abort ends the Conn: Transmit gives one RST the peer accepts, then nothing.
-func (c *Conn) Abort() {
-	if c.abort == abortNo && c.err != ErrReset {
+// Abort ends the Conn: Transmit gives one RST the peer accepts, where it has to
+// hear of it (RFC 9293, 3.10.5), then nothing. A SYN whose answer is held is refused
+// as a closed port would refuse it.
+func (c *Conn) Abort() { c.abortWith(ErrAborted) }
+
+// abortWith is Abort for a reason.
+func (c *Conn) abortWith(err error) {
+	if c.err != nil && c.abort != abortNo || c.end.phase == endOver {
+		return
+	}
+	if c.abort == abortNo && c.err != ErrReset && c.resets() {
 		c.abort = abortPending
 		c.resetSeq = c.seq(c.una)
 		if c.lostBytes == 0 && c.rec.phase == open {
@@ -43,8 +55,22 @@ func (c *Conn) Abort() {
 		}
 	}
 	if c.err == nil {
-		c.err = ErrAborted
+		c.err = err
 	}
+}
+
+// resets reports whether the state is one in which an abort sends an RST (RFC
+// 9293, 3.10.5): not before the peer has heard of us, nor when all is said. With
+// Relay that is for the caller to know.
+func (c *Conn) resets() bool {
+	if c.cfg.Relay {
+		return true
+	}
+	switch c.State() {
+	case SynReceived, Established, FinWait1, FinWait2, CloseWait:
+		return true
+	}
+	return false
 }
 
 // resetAgain answers what the peer sends after our RST, a challenge ACK above
@@ -59,6 +85,11 @@ func (c *Conn) resetAgain(s *Segment) {
 // (RFC 9293, 3.10.5; RFC 5961, 3.2).
 func (c *Conn) sendReset(now mono.Time, p *Packet) {
 	c.abort = abortDone
+	if c.open.held {
+		// RFC 9293, 3.10.7.1: CLOSED, of a segment without ACK.
+		p.Seq, p.Ack, p.Flags = wire.Seq{}, c.irs().Add(1), wire.RST|wire.ACK
+		return
+	}
 	p.Seq = c.resetSeq
 	p.Flags = wire.RST
 	c.stamp(now, p)

@@ -25,7 +25,9 @@ func (c *Conn) Receive(now mono.Time, s *Segment) {
 	if c.abort == abortDone {
 		c.resetAgain(s)
 	}
-	if c.err != nil || !c.arrive(now, s) {
+	if c.err != nil || c.end.phase == endOver ||
+		c.open.phase != openDone && !c.receiveOpening(now, s) ||
+		!c.arrive(now, s) {
 		s.Drop()
 		return
 	}
@@ -42,7 +44,7 @@ func (c *Conn) Receive(now mono.Time, s *Segment) {
 		s.Drop()
 		return
 	}
-	c.heard = now
+	c.heard, c.probes = now, 0
 	c.noteTimestamp(now, s)
 	c.receiveAck(now, s, ack)
 	if c.relay.draining {
@@ -50,17 +52,26 @@ func (c *Conn) Receive(now mono.Time, s *Segment) {
 		s.Drop()
 		return
 	}
+	c.receiveText(now, s)
+}
+
+// receiveText runs the steps from the sixth on: what the segment carries.
+func (c *Conn) receiveText(now mono.Time, s *Segment) {
 	end := s.End()
 	c.receiveData(now, s)
 	if s.Flags.Has(wire.FIN) {
-		c.receiveFIN(end.Add(-1))
+		c.receiveFIN(now, end.Add(-1))
 	}
 	c.closeIn()
+	c.settle(now)
 }
 
 // arrive runs the tests before any effect, and counts and answers what fails
 // them.
 func (c *Conn) arrive(now mono.Time, s *Segment) bool {
+	if c.end.phase == endTimeWait && s.Flags.Any(wire.SYN|wire.RST) {
+		return false // RFC 1337, 3 and RFC 6191, 2: see Reopens
+	}
 	// First, and RFC 7323, 5.3 R1.
 	if c.paws(now, s) {
 		c.stats.BadPAWS++
@@ -194,6 +205,12 @@ func (c *Conn) receiveData(now mono.Time, s *Segment) {
 		ref.Release()
 		c.duplicateRange(s.Seq, n)
 		c.oweNow()
+		return
+	}
+	if c.end.gone {
+		// RFC 9293, 3.6.1 and RFC 1122, 4.2.2.13: nobody will read it.
+		ref.Release()
+		c.Abort()
 		return
 	}
 	c.stats.Received++

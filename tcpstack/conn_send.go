@@ -16,8 +16,16 @@ func (c *Conn) Transmit(now mono.Time, p *Packet) bool {
 		c.sendReset(now, p)
 		return true
 	}
-	if c.err != nil {
+	if c.err != nil || c.end.phase == endOver {
 		return false
+	}
+	if c.open.reject {
+		c.open.reject = false
+		p.Seq, p.Flags = c.resetSeq, wire.RST
+		return true
+	}
+	if c.open.phase != openDone {
+		return c.transmitOpening(now, p)
 	}
 	c.blocked = false
 	if c.ackDue() && (c.ack.haveD || !c.reasm.empty() || c.ack.repeat > 0) {
@@ -120,6 +128,9 @@ func (c *Conn) filled(now mono.Time, r *sent, p *Packet) bool {
 
 // record notes that the next n bytes are in flight.
 func (c *Conn) record(now mono.Time, n uint64) {
+	if c.sent.n == 0 {
+		c.waitFrom = now
+	}
 	r := c.sent.push()
 	r.off, r.end, r.at = c.nxt, c.nxt+n, now
 	c.nxt = r.end
@@ -234,10 +245,16 @@ func (c *Conn) stamp(now mono.Time, p *Packet) {
 		return
 	}
 	p.Options.Set |= wire.HasTS
-	p.Options.TSVal = c.tsVal
-	if !c.cfg.Relay {
-		p.Options.TSVal += uint32(now.Sub(c.born) / time.Millisecond)
+	p.Options.TSVal = c.clock(now)
+}
+
+// clock gives the TSval of now: with Relay what SetTimestamp said, else
+// milliseconds (RFC 7323, 5.4).
+func (c *Conn) clock(now mono.Time) uint32 {
+	if c.cfg.Relay {
+		return c.tsVal
 	}
+	return c.tsVal + uint32(now.Sub(c.born)/time.Millisecond)
 }
 
 // sendTailProbe sends new data or the last segment again, whatever the

@@ -32,6 +32,7 @@ func (c *Conn) arm(now mono.Time, wait time.Duration) {
 	case c.sent.n == 0:
 		if c.persisting() {
 			if t.kind != retxPersist {
+				c.waitFrom = now
 				*t = retxTimer{kind: retxPersist, at: now.Add(c.rtt.base())}
 			}
 			return
@@ -58,8 +59,11 @@ func (c *Conn) persisting() bool {
 // do without new input; mono.Never if there is none.
 func (c *Conn) Deadline() mono.Time {
 	at := mono.Never
-	if c.err != nil {
+	if c.err != nil || c.end.phase == endOver {
 		return at
+	}
+	if c.open.phase != openDone {
+		return c.openingDeadline()
 	}
 	if c.retx.kind != retxNone {
 		at = c.retx.at
@@ -70,16 +74,28 @@ func (c *Conn) Deadline() mono.Time {
 	if c.blocked {
 		at = min(at, c.pace.next)
 	}
+	if !c.cfg.Relay {
+		at = min(at, c.endDeadline(), c.giveUpAt(), c.keepAliveAt())
+	}
 	return at
 }
 
 // Expire runs what is due at now. Timers fire nowhere else.
 func (c *Conn) Expire(now mono.Time) {
-	if c.err != nil {
+	if c.err != nil || c.end.phase == endOver {
+		return
+	}
+	if c.open.phase != openDone {
+		c.expireOpening(now)
 		return
 	}
 	if c.ack.owed && c.ack.at <= now {
 		c.ack.now = true
+	}
+	if !c.cfg.Relay {
+		c.expireEnd(now)
+		c.giveUp(now)
+		c.keepAlive(now)
 	}
 	if c.retx.kind == retxNone || c.retx.at > now {
 		return

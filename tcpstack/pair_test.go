@@ -27,6 +27,7 @@ type pair struct {
 	queue int // bytes; 0: no limit
 	rng   *rand.Rand
 	sent  [2]int
+	cfg   [2]*Config
 }
 
 type flight struct {
@@ -51,10 +52,18 @@ func newPair(cfg [2]*Config, edit func(*Snapshot)) *pair {
 	return p
 }
 
+// openPair is a pair that has yet to open its connection: 0 dials 1.
+func openPair(cfg [2]*Config) *pair {
+	p := &pair{now: mono.Time(time.Second), delay: 5 * time.Millisecond, rng: rand.New(rand.NewPCG(1, 2))}
+	p.conn[0] = Dial(p.now, storyKey(), wire.SeqOf(0xfffffff0), &p.in[0], &p.out[0], cfg[0])
+	p.cfg = cfg
+	return p
+}
+
 func (p *pair) flush() {
 	var pkt Packet
 	for i, c := range p.conn {
-		for c.Transmit(p.now, &pkt) {
+		for c != nil && c.Transmit(p.now, &pkt) {
 			p.send(i, &pkt)
 		}
 	}
@@ -102,7 +111,9 @@ func (p *pair) step() bool {
 	p.flush()
 	at := mono.Never
 	for i, c := range p.conn {
-		at = min(at, c.Deadline())
+		if c != nil {
+			at = min(at, c.Deadline())
+		}
 		if w := p.wires[i]; len(w) > 0 {
 			at = min(at, w[0].at)
 		}
@@ -116,9 +127,15 @@ func (p *pair) step() bool {
 			f := p.wires[i][0]
 			p.wires[i] = p.wires[i][1:]
 			f.seg.Payload = p.pool.Copy(f.b)
+			if p.conn[1-i] == nil {
+				p.conn[1-i] = Accept(p.now, storyKey(), wire.SeqOf(1000), &f.seg, &p.in[1-i], &p.out[1-i], p.cfg[1-i])
+				continue
+			}
 			p.conn[1-i].Receive(p.now, &f.seg)
 		}
-		p.conn[i].Expire(p.now)
+		if p.conn[i] != nil {
+			p.conn[i].Expire(p.now)
+		}
 	}
 	return true
 }
@@ -184,6 +201,31 @@ func TestTransfer(t *testing.T) {
 	}
 }
 
+// Two Conns open a connection, exchange streams both ways and close, under loss.
+func TestOpenTransferClose(t *testing.T) {
+	for _, loss := range []float64{0, 0.01, 0.1, 0.3} {
+		cfg := config("cubic")
+		p := openPair([2]*Config{cfg, cfg})
+		p.loss = loss
+		p.write(1, 100_000)
+		p.out[1].Close()
+		p.transfer(t, 200_000)
+		for p.step() {
+			for i := range p.in {
+				p.in[i].Discard(p.in[i].End())
+			}
+		}
+		for i, c := range p.conn {
+			if c.State() != Closed || c.Err() != nil || p.in[i].Base() != uint64(100_000*(1+i)) {
+				t.Errorf("loss %.2f: %d ends %v, %v, after %d bytes", loss, i, c.State(), c.Err(), p.in[i].Base())
+			}
+		}
+		if p.pool.InUse() != 0 {
+			t.Errorf("loss %.2f: %d bytes of slabs leaked", loss, p.pool.InUse())
+		}
+	}
+}
+
 func TestLongFatPipe(t *testing.T) {
 	for _, loss := range []float64{0, 0.001, 0.01} {
 		for _, algorithm := range []string{"bbr", "cubic"} {
@@ -195,7 +237,7 @@ func TestLongFatPipe(t *testing.T) {
 			s := p.conn[0].Stats()
 			t.Logf("%-6s loss %.3f %8v share %.2f rtx %d timeouts %d fast %d spurious %d tlp %d %s", algorithm, loss,
 				d.Round(time.Millisecond), n/d.Seconds()/(12.5e6*1448/1514),
-				s.Retransmitted, s.Timeouts, s.FastRecoveries, s.Spurious, s.TailProbes, p.conn[0].State())
+				s.Retransmitted, s.Timeouts, s.FastRecoveries, s.Spurious, s.TailProbes, p.conn[0].Control())
 		}
 	}
 }

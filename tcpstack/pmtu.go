@@ -70,14 +70,11 @@ type pathMTU struct {
 // announced (RFC 9293, 3.7.1; RFC 6691: its MSS option counts no options) and
 // what an earlier Conn has found.
 func (c *Conn) initPathMTU() {
-	head, standard, floor := wire.IPv4Len+wire.TCPLen, 536, floorIPv4
+	head, standard, floor := headers(&c.snap.Tuple), 536, floorIPv4
 	if !c.snap.Tuple.Is4() {
-		head, standard, floor = wire.IPv6Len+wire.TCPLen, 1220, floorIPv6
+		standard, floor = 1220, floorIPv6
 	}
-	link, peer := c.cfg.MTU, c.snap.MSS
-	if link == 0 {
-		link = defaultMTU
-	}
+	link, peer := c.cfg.mtu(), c.snap.MSS
 	if peer == 0 {
 		peer = standard
 	}
@@ -334,4 +331,21 @@ func plateauBelow(size int) int {
 		}
 	}
 	return 0
+}
+
+// mtu gives the largest packet the leg may carry.
+func (cfg *Config) mtu() int {
+	if cfg.MTU == 0 {
+		return defaultMTU
+	}
+	return cfg.MTU
+}
+
+// headers gives the bytes of the IP and TCP headers of a connection's packets,
+// without options.
+func headers(t *wire.Tuple) int {
+	if t.Is4() {
+		return wire.IPv4Len + wire.TCPLen
+	}
+	return wire.IPv6Len + wire.TCPLen
 }

@@ -131,6 +131,8 @@ func (c *Conn) noteBeyond(s *Segment) {
 
 // SetTimestamp sets the TSval to send (Relay). A value lower than the last is
 // ignored: the peer would discard what carries it (RFC 7323, 5.3; invariant I4).
+// Without Relay it sets the clock's value at the instant of Dial, Accept or Resume,
+// before anything is sent; 0 stands for what it is by itself.
 func (c *Conn) SetTimestamp(val uint32) {
 	if !c.haveTSVal || int32(val-c.tsVal) > 0 {
 		c.tsVal, c.haveTSVal = val, true

@@ -68,6 +68,28 @@ func Resume(now mono.Time, snap *Snapshot, in, out *Stream, cfg *Config) *Conn {
 // Resume is the function of the same name in place: c's earlier life is over,
 // and what it kept for reuse stays.
 func (c *Conn) Resume(now mono.Time, snap *Snapshot, in, out *Stream, cfg *Config) {
+	c.begin(now, snap, in, out, cfg)
+	c.initPathMTU()
+	c.rate.recent = snap.CC.Bandwidth
+	inFlight := 0
+	if !snap.SndClosed {
+		inFlight = max(0, snap.SndNxt.Sub(snap.SndUna))
+	}
+	if w := c.snap.CC.Window; inFlight > max(w, c.initialWindow()) {
+		c.snap.CC.Window = inFlight // the path carries that much, as it seems
+	}
+	c.newController(now, cfg.InitialWindow)
+	if inFlight > 0 {
+		// What passed before is in flight, sent by its own endpoint.
+		c.adopt(now, uint64(inFlight))
+	}
+	if snap.RcvUnacked > 0 {
+		c.oweNow()
+	}
+}
+
+// begin makes c the Conn that snap describes, without what depends on the MSS.
+func (c *Conn) begin(now mono.Time, snap *Snapshot, in, out *Stream, cfg *Config) {
 	c.Release()
 	c.sent.reset()
 	*c = Conn{
@@ -92,28 +114,11 @@ func (c *Conn) Resume(now mono.Time, snap *Snapshot, in, out *Stream, cfg *Confi
 	c.rcvEdge = in.end + uint64(max(0, snap.RcvEdge.Sub(snap.RcvNxt)))
 	c.nxt = c.una
 	c.lostFrom = c.una
-	c.initPathMTU()
 	c.ack.quick = quickAcks
 	c.rtt.init(now, cfg.MinRTO, snap)
 	c.rate.deliveredAt, c.rate.firstSent = now, now
-	c.rate.recent = snap.CC.Bandwidth
 	c.rec.point = c.una
 	c.ecn.init(snap, c.nxt)
-	inFlight := 0
-	if !snap.SndClosed {
-		inFlight = max(0, snap.SndNxt.Sub(snap.SndUna))
-	}
-	if w := c.snap.CC.Window; inFlight > max(w, c.initialWindow()) {
-		c.snap.CC.Window = inFlight // the path carries that much, as it seems
-	}
-	c.newController(now)
-	if inFlight > 0 {
-		// What passed before is in flight, sent by its own endpoint.
-		c.adopt(now, uint64(inFlight))
-	}
-	if snap.RcvUnacked > 0 {
-		c.oweNow()
-	}
 }
 
 // Release gives up what waits in reassembly: the end of a Conn's use.
@@ -131,7 +136,9 @@ func (c *Conn) Snapshot(s *Snapshot) {
 	s.TSRecent, s.TSRecentAge, s.TSVal = c.tsRecent, c.tsRecentAge, c.tsVal
 	s.ECNEcho, s.ECNReduced, s.NoECT = c.ecn.echo, c.ecn.cwr, c.ecn.refused
 	s.SRTT, s.RTTVar, s.MinRTT, s.MinRTTAt = c.rtt.srtt, c.rtt.rttvar, c.rtt.min, c.rtt.minAt
-	s.CC = c.control.Memory()
+	if s.CC = (cc.Memory{}); c.control != nil {
+		s.CC = c.control.Memory()
+	}
 	s.CC.MinRTT = c.rtt.min
 	s.PathMTU, s.PathMTURaise = c.pmtu.size, c.pmtu.raise
 }
@@ -145,10 +152,12 @@ func (c *Conn) initialWindow() int {
 	return n * c.mss
 }
 
-func (c *Conn) newController(now mono.Time) {
+// newController makes the congestion control, to begin with a window of so many
+// segments.
+func (c *Conn) newController(now mono.Time, window int) {
 	cfg := cc.Config{
 		MSS:           c.mss,
-		InitialWindow: c.cfg.InitialWindow,
+		InitialWindow: window,
 		Seed:          uint64(c.snap.SndUna.Uint32())<<32 | uint64(c.snap.RcvNxt.Uint32()),
 		Memory:        c.snap.CC,
 		NoSACK:        !c.snap.SACK,

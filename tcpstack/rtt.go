@@ -25,6 +25,7 @@ type rttState struct {
 	min          time.Duration // 0: no sample yet
 	minAt        mono.Time     // when min was measured
 	floor        time.Duration // smallest variance term of the RTO
+	first        time.Duration // RTO without a sample; 0: rtoInitial
 	backoff      int           // doublings of the RTO; Karn: kept until the next sample
 }
 
@@ -66,7 +67,7 @@ func (r *rttState) observe(now mono.Time, d time.Duration) {
 // must not look like a loss.
 func (r *rttState) base() time.Duration {
 	if r.srtt == 0 {
-		return rtoInitial
+		return max(r.first, rtoInitial)
 	}
 	return min(r.srtt+max(4*r.rttvar, r.floor), rtoMax)
 }

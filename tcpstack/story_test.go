@@ -2,6 +2,7 @@ package tcpstack
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -36,7 +37,7 @@ func tell(t *testing.T, cfg *Config, edit func(*Snapshot)) *story {
 		SndUna: wire.SeqOf(ourISN), SndNxt: wire.SeqOf(ourISN), SndWnd: peerWnd, SndScale: 2, RcvScale: 2,
 		RcvNxt: wire.SeqOf(peerISN), RcvEdge: wire.SeqOf(peerISN).Add(60000),
 	}
-	snap.Tuple.Src[10], snap.Tuple.Src[11] = 0xff, 0xff
+	snap.Tuple = storyKey()
 	if edit != nil {
 		edit(&snap)
 	}
@@ -44,6 +45,39 @@ func tell(t *testing.T, cfg *Config, edit func(*Snapshot)) *story {
 		cfg = config("reno")
 	}
 	s.c = Resume(s.now, &snap, &s.in, &s.out, cfg)
+	s.cleanup()
+	return s
+}
+
+// dial begins a story with our SYN, accept with the peer's. SYNs have the sequence
+// number −1.
+func dial(t *testing.T, cfg *Config) *story {
+	s := &story{t: t, now: mono.Time(time.Second)}
+	s.c = Dial(s.now, storyKey(), wire.SeqOf(ourISN).Add(-1), &s.in, &s.out, cfg)
+	s.c.SetTimestamp(500)
+	s.cleanup()
+	return s
+}
+
+func accept(t *testing.T, cfg *Config, edit ...func(*Segment)) *story {
+	s := &story{t: t, now: mono.Time(time.Second)}
+	syn := Segment{Seq: wire.SeqOf(peerISN).Add(-1), Flags: wire.SYN, Window: 16384}
+	for _, e := range edit {
+		e(&syn)
+	}
+	s.c = Accept(s.now, storyKey(), wire.SeqOf(ourISN).Add(-1), &syn, &s.in, &s.out, cfg)
+	s.c.SetTimestamp(500)
+	s.cleanup()
+	return s
+}
+
+func storyKey() (k wire.Tuple) {
+	k.Src[10], k.Src[11] = 0xff, 0xff
+	return k
+}
+
+func (s *story) cleanup() {
+	t := s.t
 	t.Cleanup(func() {
 		if !t.Failed() {
 			s.quiet()
@@ -55,7 +89,6 @@ func tell(t *testing.T, cfg *Config, edit func(*Snapshot)) *story {
 			t.Errorf("%d bytes of slabs leaked", n)
 		}
 	})
-	return s
 }
 
 func (s *story) write(n int) { s.out.Append(s.pool.Copy(make([]byte, n))) }
@@ -80,6 +113,34 @@ func (s *story) peer(seq, n, ack int, edit ...func(*Segment)) {
 	}
 }
 
+// syn makes a segment the peer's SYN, with the options named as show names them.
+func syn(options string) func(*Segment) {
+	return func(g *Segment) {
+		g.Flags |= wire.SYN
+		o := &g.Options
+		f := strings.Fields(options)
+		for i := 0; i < len(f); i++ {
+			var n int
+			if i+1 < len(f) {
+				n, _ = strconv.Atoi(f[i+1])
+			}
+			switch f[i] {
+			case "mss":
+				o.Set, o.MSS = o.Set|wire.HasMSS, uint16(n)
+				i++
+			case "wscale":
+				o.Set, o.WScale = o.Set|wire.HasWScale, uint8(n)
+				i++
+			case "sackOK":
+				o.Set |= wire.HasSACKPermitted
+			default:
+				panic("no option " + f[i])
+			}
+		}
+	}
+}
+
+func rawWindow(n uint16) func(*Segment) { return func(g *Segment) { g.Window = n } }
 func flags(f wire.Flags) func(*Segment) { return func(g *Segment) { g.Flags = f } }
 func window(bytes int) func(*Segment)   { return func(g *Segment) { g.Window = uint16(bytes / 4) } }
 func sack(b ...int) func(*Segment) {
@@ -105,7 +166,26 @@ func (s *story) show(p *Packet) string {
 		fmt.Fprintf(&b, "%v ", f)
 	}
 	seq := p.Seq.Sub(wire.SeqOf(ourISN))
-	fmt.Fprintf(&b, "%d:%d ack %d", seq, seq+p.Len, p.Ack.Sub(wire.SeqOf(peerISN)))
+	if p.Flags == wire.RST|wire.ACK && p.Seq == (wire.Seq{}) {
+		seq = 0 // of CLOSED, which has no numbers of its own
+	}
+	fmt.Fprintf(&b, "%d:%d", seq, seq+p.Len)
+	if p.Flags.Has(wire.ACK) {
+		fmt.Fprintf(&b, " ack %d", p.Ack.Sub(wire.SeqOf(peerISN)))
+	}
+	if p.Flags.Has(wire.SYN) {
+		fmt.Fprintf(&b, " win %d", p.Window)
+	}
+	o := &p.Options
+	if o.Has(wire.HasMSS) {
+		fmt.Fprintf(&b, " mss %d", o.MSS)
+	}
+	if o.Has(wire.HasSACKPermitted) {
+		b.WriteString(" sackOK")
+	}
+	if o.Has(wire.HasWScale) {
+		fmt.Fprintf(&b, " wscale %d", o.WScale)
+	}
 	if p.ECN != wire.NotECT {
 		fmt.Fprintf(&b, " %v", p.ECN)
 	}
@@ -152,6 +232,25 @@ func (s *story) flush() (n int) {
 		n++
 	}
 	return n
+}
+
+// state wants the Conn in a state.
+func (s *story) state(want State) {
+	s.t.Helper()
+	if got := s.c.State(); got != want {
+		s.t.Fatalf("at %v: state %v, want %v", s.now.Sub(mono.Time(time.Second)), got, want)
+	}
+}
+
+// ended wants the Conn to have ended for a reason.
+func (s *story) ended(why error) {
+	s.t.Helper()
+	if s.state(Closed); s.c.Err() != why {
+		s.t.Fatalf("at %v: ended with %v, want %v", s.now.Sub(mono.Time(time.Second)), s.c.Err(), why)
+	}
+	if at := s.c.Deadline(); at != mono.Never {
+		s.t.Fatalf("CLOSED, and something is due at %v", at)
+	}
 }
 
 // advance lets time pass up to the next deadline, or d if that is earlier.

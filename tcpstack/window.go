@@ -70,8 +70,12 @@ func (c *Conn) offer() uint64 {
 }
 
 // updateDue reports whether the peer should hear of a larger window: what it
-// may still send has shrunk to half of what it could.
+// may still send has shrunk to half of what it could. That a handshake offers less
+// than the buffer (RFC 7323, 2.2) is no news before it has sent anything.
 func (c *Conn) updateDue() bool {
+	if c.stats.Received == 0 && !c.cfg.Relay {
+		return false
+	}
 	next, edge := c.rcvNext(), c.offer()
 	return edge > c.rcvEdge && !c.rcvClosed && (c.rcvEdge-min(next, c.rcvEdge))*2 <= edge-next
 }

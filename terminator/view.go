@@ -247,7 +247,7 @@ func (s *shard) viewLeg(l *Leg, f *flow, side splice.Side, c *tcpstack.Conn) {
 	ms := func(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
 	smoothed, smallest := c.RTT()
 	l.RTT, l.MinRTT, l.RTO = ms(smoothed), ms(smallest), ms(c.RTO())
-	l.State, l.Delivery = c.State(), c.DeliveryRate()
+	l.State, l.Delivery = c.Control(), c.DeliveryRate()
 	l.Cwnd, l.InFlight, l.Pacing = c.Congestion()
 	st := c.Stats()
 	l.Sent, l.Retransmits, l.Timeouts = st.Sent, st.Retransmitted, st.Timeouts

@@ -40,7 +40,7 @@ func connValue(c *tcpstack.Conn, name string, ours, theirs func(wire.Seq) int) (
 	case "mss":
 		return number(c.MSS()), nil
 	case "cc":
-		return c.State(), nil
+		return c.Control(), nil
 	case "una":
 		return number(ours(c.SndUna())), nil
 	case "nxt":

@@ -9,6 +9,18 @@ import (
 	"time"
 )
 
+// target is what cannot be connected to, and outcome how that shows.
+type (
+	target struct {
+		name string
+		to   netip.AddrPort
+	}
+	outcome struct {
+		errno syscall.Errno // 0: a timeout
+		took  time.Duration
+	}
+)
+
 // Connections that cannot be made fail as they do without accd: with the same
 // error, and as fast.
 func TestRefusal(t *testing.T) {
@@ -27,10 +39,6 @@ func TestRefusal(t *testing.T) {
 	sh(t, n.box, "ip route add unreachable 203.0.113.67/32")
 	sh(t, n.box, "ip -6 route add unreachable 2001:db8:3::67/128")
 
-	type target struct {
-		name string
-		to   netip.AddrPort
-	}
 	var targets []target
 	for _, f := range families {
 		away, unknown := "203.0.113.66", "203.0.113.67"
@@ -44,10 +52,6 @@ func TestRefusal(t *testing.T) {
 			target{f.name + "/unreachable", netip.AddrPortFrom(netip.MustParseAddr(away), 80)},
 			target{f.name + "/unreachable-from-box", netip.AddrPortFrom(netip.MustParseAddr(unknown), 80)},
 		)
-	}
-	type outcome struct {
-		errno syscall.Errno // 0: a timeout
-		took  time.Duration
 	}
 	try := func(t *testing.T, to netip.AddrPort) (o outcome) {
 		t.Helper()
@@ -66,9 +70,17 @@ func TestRefusal(t *testing.T) {
 		without[x.name] = try(t, x.to)
 		t.Logf("without accd, %s: %v (%v)", x.name, without[x.name].errno, without[x.name].took)
 	}
-	d := n.startAccd(config{})
+	for handshake, c := range map[string]config{"relay": {}, "split": splitting} {
+		n.refuses(t, handshake, c, targets, without, try)
+	}
+}
+
+// refuses runs accd with c and wants every target to fail as it did without.
+func (n *network) refuses(t *testing.T, handshake string, c config, targets []target, without map[string]outcome, try func(*testing.T, netip.AddrPort) outcome) {
+	d := n.startAccd(c)
+	defer d.stop()
 	for _, x := range targets {
-		t.Run(x.name, func(t *testing.T) {
+		t.Run(handshake+"/"+x.name, func(t *testing.T) {
 			d.untouched(t, func() error {
 				was, is := without[x.name], try(t, x.to)
 				if is.errno != was.errno {

@@ -184,10 +184,12 @@ func (o *Opening) answered(now mono.Time, h *handshake, s *tcpstack.Segment, m M
 	h.repeat(now, &h.synAck, s, m)
 }
 
-// established takes the client's ACK: its numbers must be exact.
+// established takes the client's ACK: its numbers must be exact. Behind a split
+// handshake it may come with data that overtook it: nothing passes any more.
 func (o *Opening) established(now mono.Time, h *handshake, s *tcpstack.Segment, rec *Record) bool {
 	c, v := &h.syn, &h.synAck
-	if c.at == 0 || v.at == 0 || s.Seq != c.iss.Add(1) || s.Ack != v.iss.Add(1) {
+	if c.at == 0 || v.at == 0 || s.Ack != v.iss.Add(1) ||
+		s.Seq != c.iss.Add(1) && !(h.split && s.Seq.In(c.iss.Add(1), c.iss.Add(1+splitWindow))) {
 		return false
 	}
 	h.touched = 0

@@ -11,7 +11,6 @@ package splice
 // SYN.
 
 import (
-	"hash/maphash"
 	"time"
 
 	"accd/tcpstack"
@@ -48,7 +47,7 @@ func (o *Opening) Rewrite(now mono.Time, from Side, client wire.Tuple, s *tcpsta
 	q := &p.Options
 	*q = wire.Options{
 		Set: wire.HasMSS | wire.HasWScale | wire.HasSACKPermitted | wire.HasTS,
-		MSS: h.mss[to], WScale: h.scale, TSVal: o.clock(now, h, to),
+		MSS: h.mss[to], WScale: h.scale, TSVal: h.clock(now, to),
 	}
 	if answer {
 		q.Set = wire.HasMSS | h.syn.set&(wire.HasWScale|wire.HasSACKPermitted|wire.HasTS)
@@ -94,15 +93,14 @@ func (t *Terms) held() int {
 
 // clock gives the TSval for the endpoint at side, in milliseconds: those of the
 // opposite endpoint go on, so that the two understand each other should accd die
-// before the handshake is over; if it has none, from a start that only accd knows
-// and that differs for every flow and leg (RFC 7323, 5.4).
-func (o *Opening) clock(now mono.Time, h *handshake, side Side) uint32 {
+// before the handshake is over. If that has none they begin with its ISN, which
+// nobody guesses and which differs for every flow and leg (RFC 7323, 7.1).
+func (h *handshake) clock(now mono.Time, side Side) uint32 {
 	x := [2]*half{Client: &h.synAck, Server: &h.syn}[side]
 	if x.set&wire.HasTS != 0 {
 		return x.tsVal + uint32(now.Sub(x.tsAt)/time.Millisecond)
 	}
-	offset := uint32(maphash.Comparable(o.seed, h.tuple) >> (32 * side))
-	return offset + uint32(now/mono.Time(time.Millisecond))
+	return x.iss.Uint32() + uint32(now/mono.Time(time.Millisecond))
 }
 
 // negotiate fills legs with what the two handshakes have agreed on.
@@ -130,7 +128,7 @@ func (o *Opening) negotiate(now mono.Time, h *handshake) {
 		}
 		if s.Timestamps {
 			s.TSRecent, s.TSRecentAge = me.tsVal, now
-			s.TSVal = o.clock(now, h, Side(i))
+			s.TSVal = h.clock(now, Side(i))
 		}
 	}
 	if !h.synAck.again {

@@ -245,6 +245,9 @@ func (s *shard) admit(client wire.Tuple, old *flow) (*flow, Reason) {
 	s.current = fl
 	if terms := s.terms.of(v, from, to, split); split {
 		fl.StartSplit(s.now, rec, legs, terms, &s.env)
+		if s.stopping {
+			fl.Kill(s.now) // its ends cannot go on without accd
+		}
 	} else {
 		fl.Start(s.now, rec, terms, &s.env)
 	}

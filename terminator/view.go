@@ -223,7 +223,7 @@ func (s *shard) view1(f *flow) Flow {
 		ID: s.id(f), Client: a.Source(), Server: b.Source(),
 		Rule: f.verdict.Rule, RuleLine: f.verdict.Line, State: f.State().String(),
 		AgeSeconds: s.now.Sub(f.Began()).Seconds(), Idle: s.now.Sub(f.heard).Seconds(),
-		Drainable: true, SACK: r.SACK, Timestamps: r.Timestamps,
+		Drainable: !f.Split(), SACK: r.SACK, Timestamps: r.Timestamps,
 	}
 	client, server := f.Legs()
 	s.viewLeg(&v.ClientLeg, f, splice.Client, client)

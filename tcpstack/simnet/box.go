@@ -239,6 +239,10 @@ func (b *Box) follow(now mono.Time, p *Packet) bool {
 		b.flow = new(splice.Flow)
 		if legs, split := b.opening.Legs(); split {
 			b.flow.StartSplit(now, &rec, legs, &b.terms, &b.env)
+			if b.stopping {
+				b.Ended = "stopped"
+				b.flow.Kill(now)
+			}
 		} else {
 			b.flow.Start(now, &rec, &b.terms, &b.env)
 		}

@@ -1,6 +1,8 @@
 package terminator
 
 import (
+	"time"
+
 	"accd/policy"
 	"accd/splice"
 	"accd/tcpstack"
@@ -21,6 +23,7 @@ func headers(is6 bool) int {
 type terms struct {
 	mtu     [3]int // by network
 	offload bool
+	idle    time.Duration // how long steering remembers a flow without packets
 	known   map[termsKey]*splice.Terms
 }
 
@@ -31,7 +34,7 @@ type termsKey struct {
 }
 
 func (t *terms) init(cfg *Config, offload bool) {
-	t.offload = offload
+	t.offload, t.idle = offload, cfg.Idle
 	for n, mtu := range cfg.MTU {
 		if mtu == 0 {
 			mtu = 1500
@@ -59,6 +62,11 @@ func (t *terms) of(v *policy.Verdict, client, server policy.Network, split bool)
 	}
 	for _, leg := range made.Leg {
 		leg.Relay, leg.HoldFIN = !split, split
+		if split {
+			// A split flow that steering forgets is lost: its ends are asked
+			// before that, and one that is gone is noticed.
+			leg.KeepAlive = tcpstack.KeepAlive{On: true, Idle: t.idle / 2, Interval: t.idle / 20}
+		}
 	}
 	t.known[k] = made
 	return made

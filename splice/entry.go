@@ -13,8 +13,11 @@ import (
 const minHeld = 128 << 10
 
 // relayed is what an endpoint was told last before the segment that may begin
-// custody: that segment's own ACK and window are owed to it.
-type relayed struct{ ack, edge wire.Seq }
+// custody: that segment's own ACK and window are owed to it, and its ECE too.
+type relayed struct {
+	ack, edge wire.Seq
+	echo      bool
+}
 
 // mayEnter says why a believed segment with payload does not begin custody, or
 // None. Its ACK is applied already; told is from before.
@@ -82,7 +85,7 @@ func (f *Flow) enter(now mono.Time, from Side, told relayed) Reason {
 	}
 	// Each endpoint was told what the other has acknowledged, but for the ACK
 	// and the window of the segment at hand.
-	f.resume(now, from, relayed{r.Dir[from].Acked, r.Dir[from].Edge}, &end)
+	f.resume(now, from, relayed{ack: r.Dir[from].Acked, edge: r.Dir[from].Edge}, &end)
 	f.resume(now, other, told, &end)
 	for i := range r.Dir {
 		d, in, out := &r.Dir[i], &c.conn[i], &c.conn[1-i]
@@ -126,6 +129,7 @@ func (f *Flow) resume(now mono.Time, side Side, told relayed, end *[2]wire.Seq) 
 	s.SndNxt = end[side.Other()]
 	s.RcvNxt, s.RcvEdge = end[side], told.edge
 	s.RcvUnacked = s.RcvNxt.Sub(told.ack)
+	s.ECNEcho = s.ECNEcho || told.echo
 	c.conn[side].Resume(now, s, &c.stream[side], &c.stream[side.Other()], f.terms.Leg[side])
 }
 

@@ -125,7 +125,7 @@ func (f *Flow) onWire(now mono.Time, from Side, s *tcpstack.Segment, m Meta) Dis
 		return Pass
 	}
 	// First apply the segment's ACK, then decide (docs/custody.md, Enter custody).
-	told := relayed{o.Acked, o.Edge}
+	told := relayed{o.Acked, o.Edge, r.ECN && s.Flags.Has(wire.ECE)}
 	r.heed(now, from, s, m)
 	f.heard(now, from, s)
 	if s.Payload.Len() > 0 {

@@ -53,6 +53,7 @@ type half struct {
 	tsVal  uint32
 	tsAt   mono.Time // when tsVal came
 	data   int       // bytes of fast-open data
+	ecn    bool      // it speaks for classic ECN, every time
 	meta   Meta
 }
 
@@ -150,6 +151,7 @@ func (h *handshake) repeat(now mono.Time, x *half, s *tcpstack.Segment, m Meta) 
 		*h = handshake{tuple: h.tuple, touched: h.touched}
 	case x.at != 0:
 		x.again = true
+		x.ecn = x.ecn && classicECN(s.Flags)
 		x.data = max(x.data, s.Payload.Len())
 		if x.iss != s.Seq || x.window != s.Window || x.set != set || x.mss != s.Options.MSS && set&wire.HasMSS != 0 ||
 			x.scale != min(s.Options.WScale, wire.MaxWScale) && set&wire.HasWScale != 0 {
@@ -161,13 +163,21 @@ func (h *handshake) repeat(now mono.Time, x *half, s *tcpstack.Segment, m Meta) 
 	if !s.Options.Only(harmless) {
 		h.spoil(SYNOptions)
 	}
-	*x = half{at: now, iss: s.Seq, window: s.Window, set: set, tsVal: s.Options.TSVal, tsAt: now, data: s.Payload.Len(), meta: m}
+	*x = half{at: now, iss: s.Seq, window: s.Window, set: set, tsVal: s.Options.TSVal, tsAt: now, data: s.Payload.Len(), meta: m, ecn: classicECN(s.Flags)}
 	if set&wire.HasMSS != 0 {
 		x.mss = s.Options.MSS
 	}
 	if set&wire.HasWScale != 0 {
 		x.scale = min(s.Options.WScale, wire.MaxWScale)
 	}
+}
+
+// classicECN reports whether a SYN asks for ECN, or a SYN-ACK grants it, as it is
+// relayed (RFC 3168, 6.1.1). One that was repeated without (6.1.1.1) may have
+// been answered either way: then there is none.
+func classicECN(f wire.Flags) bool {
+	f = RelayFlags(f)
+	return f.Has(wire.ECE) && f.Has(wire.CWR) == !f.Has(wire.ACK)
 }
 
 // answered takes a SYN-ACK.
@@ -205,6 +215,7 @@ func (o *Opening) established(now mono.Time, h *handshake, s *tcpstack.Segment, 
 		Tuple:      h.tuple,
 		SACK:       both&wire.HasSACKPermitted != 0,
 		Timestamps: both&wire.HasTS != 0,
+		ECN:        c.ecn && v.ecn,
 	}
 	if both&wire.HasWScale == 0 {
 		c.scale, v.scale = 0, 0

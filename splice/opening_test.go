@@ -248,7 +248,7 @@ func TestSignedSYNPasses(t *testing.T) {
 	}
 }
 
-// TestRelaySYN: MSS clamped, ECN bits cleared, nothing else changed.
+// TestRelaySYN: MSS clamped, AE cleared, nothing else changed.
 func TestRelaySYN(t *testing.T) {
 	for _, tt := range []struct{ mss, clamp, want uint16 }{{8960, 1460, 1460}, {1400, 1460, 1400}, {8960, 0, 8960}} {
 		var b [wire.MaxHeader]byte
@@ -262,7 +262,7 @@ func TestRelaySYN(t *testing.T) {
 		RelaySYN(&v, int(tt.clamp))
 		var o wire.Options
 		o.Decode(v.OptionBytes())
-		if v.Flags() != wire.SYN || o.MSS != tt.want || !v.ChecksumOK() {
+		if v.Flags() != wire.SYN|wire.ECE|wire.CWR || o.MSS != tt.want || !v.ChecksumOK() {
 			t.Errorf("MSS %d clamped to %d: flags %v, MSS %d, checksum %v", tt.mss, tt.clamp, v.Flags(), o.MSS, v.ChecksumOK())
 		}
 	}

@@ -16,6 +16,7 @@ type Record struct {
 	Tuple      wire.Tuple   // client → server
 	SACK       bool         // agreed in the handshake
 	Timestamps bool         // agreed in the handshake
+	ECN        bool         // classic ECN, agreed in the handshake
 	Unsynced   bool         // after a gap in steering: the numbers are not known
 	fresh      bool         // Unsynced: data and its ACK were seen since
 	Dir        [2]Direction // by the side that sends
@@ -63,9 +64,21 @@ const (
 	hasFIN                        // its FIN passed
 	seen                          // Unsynced: a segment of it came since the gap
 	answered                      // Unsynced: what came since was acknowledged
+	echoOwed                      // accd has taken a CE mark of its data, and seen no CWR since
+	cwrOwed                       // accd has answered its ECE, and not said CWR to it yet
 )
 
+// ectLostShift is where the two bits of ECTLost of tcpstack.Snapshot are, of the
+// leg to the endpoint.
+const ectLostShift = 6
+
 func (d *Direction) is(f dirFlags) bool { return d.flags&f != 0 }
+
+func (d *Direction) set(f dirFlags, on bool) {
+	if d.flags &^= f; on {
+		d.flags |= f
+	}
+}
 
 // quiet reports that no byte of the direction is on its way.
 func (d *Direction) quiet() bool { return d.Next == d.Acked }
@@ -117,6 +130,10 @@ func (r *Record) snapshot(now mono.Time, side Side, s *tcpstack.Snapshot) {
 		s.PathMTU = int(me.PathMTU)
 		s.PathMTURaise = mono.Time(me.Learned+60*uint32(me.mtuWait)) * mono.Time(time.Second)
 	}
+	if r.ECN {
+		s.ECN = tcpstack.ClassicECN
+		s.ECNEcho, s.ECNReduced, s.ECTLost = me.is(echoOwed), me.is(cwrOwed), int(me.flags>>ectLostShift)
+	}
 	if me.is(hasTS) {
 		s.TSRecent, s.TSRecentAge = me.TSRecent, me.TSAge
 	}
@@ -137,6 +154,9 @@ func (r *Record) learn(now mono.Time, side Side, s *tcpstack.Snapshot) {
 	d.PathMTU = uint16(min(s.PathMTU, math.MaxUint16))
 	d.mtuWait = uint8(min((max(0, s.PathMTURaise.Sub(now))+time.Minute-1)/time.Minute, math.MaxUint8))
 	d.Bandwidth, d.Learned = clip(int(s.CC.Bandwidth>>10)), seconds(now)
+	d.set(echoOwed, s.ECNEcho)
+	d.set(cwrOwed, s.ECNReduced)
+	d.flags = d.flags&^(3<<ectLostShift) | dirFlags(min(s.ECTLost, 3))<<ectLostShift
 }
 
 func seconds(now mono.Time) uint32 { return uint32(now / mono.Time(time.Second)) }

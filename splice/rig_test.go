@@ -35,6 +35,7 @@ type rig struct {
 	first   [2]uint16 // windows of the SYNs
 	stamp   [2]uint32 // the TSval of the next segment
 	opts    wire.OptionSet
+	ecn     bool // both endpoints speak classic ECN
 	out     []sentPacket
 	steered int
 	trusted bool // the witness believes what is sent: nothing is forged
@@ -49,6 +50,7 @@ type sentPacket struct {
 	edge     int // ack + window
 	ts       uint32
 	ecr      uint32
+	ecn      wire.ECN
 	nsack    int
 	gso      int
 	data     []byte
@@ -94,8 +96,11 @@ func establish(t *testing.T) *rig {
 func (r *rig) syn(from Side) *tcpstack.Segment {
 	s := &tcpstack.Segment{Seq: r.isn[from], Flags: wire.SYN, Window: r.first[from]}
 	s.Options = wire.Options{Set: r.opts, MSS: 1460, WScale: r.scale[from], TSVal: r.stamp[from]}
+	if r.ecn {
+		s.Flags |= wire.ECE | wire.CWR
+	}
 	if from == Server {
-		s.Flags |= wire.ACK
+		s.Flags = s.Flags&^wire.CWR | wire.ACK
 		s.Ack = r.isn[Client].Add(1)
 	}
 	return s
@@ -203,7 +208,7 @@ func (r *rig) turn() {
 			r.t.Fatal(err)
 		}
 		p := sentPacket{
-			to: to, flags: r.pkt.Flags, nsack: int(r.pkt.Options.NSACK), gso: r.pkt.GSOSize,
+			to: to, flags: r.pkt.Flags, ecn: r.pkt.ECN, nsack: int(r.pkt.Options.NSACK), gso: r.pkt.GSOSize,
 			seq: r.pkt.Seq.Sub(r.isn[to.Other()].Add(1)), ack: r.pkt.Ack.Sub(r.isn[to].Add(1)),
 		}
 		if r.pkt.Options.Has(wire.HasTS) {

@@ -104,6 +104,11 @@ func (r *Record) extend(from Side, s *tcpstack.Segment) {
 		d.FIN = end.Add(-1)
 		d.flags |= hasFIN
 	}
+	if s.Flags.Has(wire.CWR) {
+		// The endpoint has heard an echo, and the other hears of it now.
+		d.set(echoOwed, false)
+		r.Dir[from.Other()].set(cwrOwed, false)
+	}
 	if n := s.Payload.Len(); n > 0 {
 		d.Passed += uint64(min(n, max(0, s.Seq.Add(n).Sub(d.Next))))
 	}

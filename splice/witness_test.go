@@ -25,7 +25,11 @@ type witnessed struct {
 	toldEdge  wire.Seq // the largest right edge it was sent
 	toldStamp uint32   // the last TSval accd sent it
 	stamped   bool
-	scale     uint8 // of windows it sends
+	scale     uint8    // of windows it sends
+	came      wire.Seq // behind the highest byte it sent
+	marked    bool     // the segment at hand brings a CE mark, unless it passes
+	echo      bool     // accd has taken one and owes it ECE until it says CWR
+	made      wire.Seq // behind the highest byte accd sent it in custody
 }
 
 // Begin starts with a flow as its record says.
@@ -35,6 +39,7 @@ func (w *Witness) Begin(r *Record) {
 		*e = witnessed{
 			saidAck: o.Acked, stamps: map[uint32]bool{},
 			toldAck: d.Acked, toldEdge: d.Edge, scale: d.Scale,
+			came: d.Next, made: o.Next,
 		}
 		if d.is(hasTS) {
 			e.stamps[d.TSRecent] = true
@@ -52,10 +57,16 @@ func (w *Witness) Arrived(from Side, s *tcpstack.Segment) {
 	if s.Options.Has(wire.HasTS) {
 		e.stamps[s.Options.TSVal] = true
 	}
+	if s.Flags.Has(wire.CWR) {
+		e.echo = false
+	}
+	e.marked = s.ECN == wire.CE && e.came.Less(s.End()) // what came before may be an old duplicate
+	e.came = wire.MaxSeq(e.came, s.End())
 }
 
 // Passed sees it reach the opposite endpoint's leg unmodified.
 func (w *Witness) Passed(from Side, s *tcpstack.Segment) {
+	w.end[from].marked = false
 	if !s.Flags.Has(wire.ACK) || s.Flags.Any(wire.SYN|wire.RST) {
 		return
 	}
@@ -67,8 +78,14 @@ func (w *Witness) Passed(from Side, s *tcpstack.Segment) {
 // Sent sees a packet of accd's own leave, and checks what it says.
 func (w *Witness) Sent(f *Flow, to Side, p *tcpstack.Packet) error {
 	e, far := &w.end[to], &w.end[to.Other()]
+	for i := range w.end {
+		w.end[i].echo, w.end[i].marked = w.end[i].echo || w.end[i].marked, false
+	}
 	if p.Flags.Has(wire.RST) {
 		return nil
+	}
+	if err := w.ecn(f, to, p); err != nil {
+		return err
 	}
 	if p.Options.Has(wire.HasTS) {
 		if e.stamped && int32(p.Options.TSVal-e.toldStamp) < 0 {
@@ -96,6 +113,30 @@ func (w *Witness) Sent(f *Flow, to Side, p *tcpstack.Packet) error {
 		return fmt.Errorf("I6: ack %v to the %v in drain after %v", p.Ack, to, e.toldAck)
 	}
 	e.toldAck = wire.MaxSeq(e.toldAck, p.Ack)
+	return nil
+}
+
+// ecn checks a packet's marks (RFC 3168): ECT on new data only, and only where it
+// was agreed on; a CE mark that accd took is echoed until CWR.
+func (w *Witness) ecn(f *Flow, to Side, p *tcpstack.Packet) error {
+	e := &w.end[to]
+	if !f.rec.ECN {
+		if p.ECN != wire.NotECT || p.Flags.Any(wire.ECE|wire.CWR|wire.AE) {
+			return fmt.Errorf("%v, %v to the %v, where ECN was not agreed on", p.ECN, p.Flags, to)
+		}
+		return nil
+	}
+	switch {
+	case p.ECN != wire.NotECT && p.Len == 0:
+		return fmt.Errorf("%v on a packet without data to the %v", p.ECN, to)
+	case p.ECN != wire.NotECT && p.Seq.Less(e.made):
+		return fmt.Errorf("%v on what is sent to the %v again", p.ECN, to)
+	case e.echo && f.state == InCustody && !f.c.ending.on && !p.Flags.Has(wire.ECE):
+		return fmt.Errorf("a mark of the %v is not echoed", to)
+	}
+	if f.state == InCustody || p.ECN != wire.NotECT {
+		e.made = wire.MaxSeq(e.made, p.Seq.Add(p.Len))
+	}
 	return nil
 }
 

@@ -287,6 +287,7 @@ func (c *Conn) sendTailProbe(now mono.Time, p *Packet) bool {
 		k.probing = false
 		return false
 	}
+	c.ecn.ectLost(r, c.mss)
 	c.again(r)
 	return c.filled(now, r, p)
 }

@@ -23,8 +23,8 @@ func (e ECN) String() string { return [...]string{"none", "classic"}[e] }
 
 // Ours: what a path that drops ECT looks like.
 const (
-	ectLosses  = 3 // segments of ECT data lost before any arrived
-	ectStrikes = 3 // episodes of loss in a row without ECT data that arrived between them
+	maxECTLost    = 3 // segments of ECT data lost before any arrived
+	maxECTStrikes = 3 // episodes of loss in a row without ECT data that arrived between them
 )
 
 // ecnState is what ECN means for one Conn: as a sender, which marks new data and
@@ -38,15 +38,19 @@ type ecnState struct {
 	reducing bool   // PRR takes the window down, without a loss
 	refused  bool   // the path drops ECT, so none is sent
 	proven   bool   // ECT data has arrived
-	lost     int    // bytes of ECT data lost while none has arrived
+	lost     int    // segments of ECT data lost while none has arrived
 	strikes  int    // episodes of loss since ECT data arrived
 
 	// The receiving half.
 	echo bool // CE came, and no CWR since
 }
 
-func (e *ecnState) init(snap *Snapshot, nxt uint64) {
-	*e = ecnState{agreed: snap.ECN, cwr: snap.ECNReduced, echo: snap.ECNEcho, refused: snap.NoECT}
+func (e *ecnState) init(snap *Snapshot, una, nxt uint64) {
+	*e = ecnState{
+		agreed: snap.ECN, cwr: snap.ECNReduced, echo: snap.ECNEcho,
+		lost: snap.ECTLost, refused: snap.ECTLost >= maxECTLost,
+		point: una,
+	}
 	if e.cwr {
 		e.point = nxt
 	}
@@ -111,23 +115,30 @@ func (c *Conn) windowReduced() {
 	e.point = c.nxt
 }
 
-// ectLost learns that a packet was marked lost. A path that drops ECT lets its
+// ectLost learns that a packet was marked lost, or is repeated on suspicion. A path that drops ECT lets its
 // repetition through, which is not ECT: so it shows in losses without anything
 // delivered between them. Both rules are ours; RFC 3168 has none.
 func (e *ecnState) ectLost(r *sent, mss int) {
-	if !r.ect || r.again || e.proven {
+	if !r.ect || r.again || e.proven || e.refused {
 		return
 	}
-	if e.lost += r.len(); e.lost >= ectLosses*mss {
-		e.refused = true
+	e.lost += (r.len() + mss - 1) / mss
+	e.refused = e.lost >= maxECTLost
+}
+
+// ectLosses gives what a later Conn should know of them.
+func (e *ecnState) ectLosses() int {
+	if e.refused {
+		return maxECTLost
 	}
+	return e.lost
 }
 
 // episode counts the beginning of a loss recovery.
 func (e *ecnState) episode() {
 	if e.agreed != NoECN && !e.refused {
 		e.strikes++
-		e.refused = e.strikes >= ectStrikes
+		e.refused = e.strikes >= maxECTStrikes
 	}
 }
 

@@ -167,7 +167,7 @@ func TestOwedECNIsInTheSnapshot(t *testing.T) {
 		t.Error("it is not idle")
 	}
 	var n Snapshot
-	if s.c.Snapshot(&n); !n.ECNEcho || !n.ECNReduced || n.ECN != ClassicECN || n.NoECT {
+	if s.c.Snapshot(&n); !n.ECNEcho || !n.ECNReduced || n.ECN != ClassicECN || n.ECTLost != 0 {
 		t.Errorf("%+v", n)
 	}
 	s.c.Resume(s.now, &n, &s.in, &s.out, s.c.cfg)
@@ -283,7 +283,7 @@ func TestPathDropsECT(t *testing.T) {
 	s.want("W 10000:11000 ack 0")
 	s.peer(0, 0, 11_000)
 	var n Snapshot
-	if s.c.Snapshot(&n); !n.NoECT {
+	if s.c.Snapshot(&n); n.ECTLost != maxECTLost {
 		t.Error("the Snapshot does not say so")
 	}
 }

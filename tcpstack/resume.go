@@ -46,7 +46,7 @@ type Snapshot struct {
 	// ECN between two segments, meaningful when it is agreed on.
 	ECNEcho    bool // the peer is owed ECE until it says CWR
 	ECNReduced bool // the peer is owed CWR
-	NoECT      bool // the path to the peer drops ECT
+	ECTLost    int  // segments of ECT data lost since any arrived; 3: no more is sent
 
 	// To start well; zero fields are unknown.
 	SRTT, RTTVar, MinRTT time.Duration
@@ -118,7 +118,7 @@ func (c *Conn) begin(now mono.Time, snap *Snapshot, in, out *Stream, cfg *Config
 	c.rtt.init(now, cfg.MinRTO, snap)
 	c.rate.deliveredAt, c.rate.firstSent = now, now
 	c.rec.point = c.una
-	c.ecn.init(snap, c.nxt)
+	c.ecn.init(snap, c.una, c.nxt)
 }
 
 // Release gives up what waits in reassembly: the end of a Conn's use.
@@ -134,7 +134,7 @@ func (c *Conn) Snapshot(s *Snapshot) {
 	s.RcvUnacked = 0
 	s.RcvNxt, s.RcvEdge = c.rcvSeq(c.acked), c.rcvSeq(c.rcvEdge)
 	s.TSRecent, s.TSRecentAge, s.TSVal = c.tsRecent, c.tsRecentAge, c.tsVal
-	s.ECNEcho, s.ECNReduced, s.NoECT = c.ecn.echo, c.ecn.cwr, c.ecn.refused
+	s.ECNEcho, s.ECNReduced, s.ECTLost = c.ecn.echo, c.ecn.cwr, c.ecn.ectLosses()
 	s.SRTT, s.RTTVar, s.MinRTT, s.MinRTTAt = c.rtt.srtt, c.rtt.rttvar, c.rtt.min, c.rtt.minAt
 	if s.CC = (cc.Memory{}); c.control != nil {
 		s.CC = c.control.Memory()

@@ -106,7 +106,7 @@ func TestSuperpacketPassesWhole(t *testing.T) {
 	}
 }
 
-// custody.md, Opening: the relayed MSS is clamped, ECE, CWR and AE are cleared.
+// custody.md, Opening: the relayed MSS is clamped and AE is cleared.
 func TestRelayedSYN(t *testing.T) {
 	b := newBox(t, 1, func(c *Config) { c.MTU = [3]int{0, 9000, 1400} })
 	for _, c := range []struct {
@@ -117,7 +117,7 @@ func TestRelayedSYN(t *testing.T) {
 		g := b.want1(0)
 		var o wire.Options
 		o.Decode(g.view.OptionBytes())
-		if o.MSS != c.mss || g.view.Flags() != wire.SYN || o.WScale != 7 || !o.Has(wire.HasSACKPermitted) || !g.view.ChecksumOK() || g.view.TTL() != 63 {
+		if o.MSS != c.mss || g.view.Flags() != wire.SYN|wire.ECE|wire.CWR || o.WScale != 7 || !o.Has(wire.HasSACKPermitted) || !g.view.ChecksumOK() || g.view.TTL() != 63 {
 			t.Errorf("%v: relayed SYN: flags %v, options %+v, TTL %d", c.tuple, g.view.Flags(), o, g.view.TTL())
 		}
 	}

@@ -45,14 +45,11 @@ type ecnState struct {
 	echo bool // CE came, and no CWR since
 }
 
-func (e *ecnState) init(snap *Snapshot, una, nxt uint64) {
+func (e *ecnState) init(snap *Snapshot, una uint64) {
 	*e = ecnState{
 		agreed: snap.ECN, cwr: snap.ECNReduced, echo: snap.ECNEcho,
 		lost: snap.ECTLost, refused: snap.ECTLost >= maxECTLost,
 		point: una,
-	}
-	if e.cwr {
-		e.point = nxt
 	}
 }
 

@@ -118,7 +118,7 @@ func (c *Conn) begin(now mono.Time, snap *Snapshot, in, out *Stream, cfg *Config
 	c.rtt.init(now, cfg.MinRTO, snap)
 	c.rate.deliveredAt, c.rate.firstSent = now, now
 	c.rec.point = c.una
-	c.ecn.init(snap, c.una, c.nxt)
+	c.ecn.init(snap, c.una)
 }
 
 // Release gives up what waits in reassembly: the end of a Conn's use.

@@ -155,7 +155,8 @@ func (c *Conn) scale() uint8 {
 // learnSYN takes what the peer's SYN or SYN-ACK says. An option is in use only if
 // both ends sent it (RFC 7323, 2.2 and 3.2; RFC 2018, 2).
 func (c *Conn) learnSYN(now mono.Time, s *Segment) {
-	c.rcvSeq0 = s.Seq.Add(1).Add(-int(uint32(c.in.end)))
+	c.snap.RcvNxt = s.Seq.Add(1)
+	c.rcvSeq0 = c.snap.RcvNxt.Add(-int(uint32(c.in.end)))
 	c.acked = c.in.end
 	c.rcvEdge = c.in.end + uint64(c.synWindow())
 	o, n := &s.Options, &c.snap

@@ -89,7 +89,7 @@ func (n *Network) tap(l *Link) func(*Packet) {
 // attack happens on an open connection only: before that a forged packet that
 // fits needs no flaw to do harm.
 func (n *Network) attack(a Attack) {
-	if n.Hosts[0].state != hostOpen || n.Hosts[1].state != hostOpen {
+	if !n.Hosts[0].Open() || !n.Hosts[1].Open() {
 		return
 	}
 	if p := n.forge(a.Kind, a.From); p != nil {

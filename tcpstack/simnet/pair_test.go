@@ -89,7 +89,7 @@ func TestRefused(t *testing.T) {
 	s := New(1)
 	p := NewPairs(s, 1, lan, new(buf.Pool), func(_ int, side splice.Side) (HostConfig, Script) { return cfg[side], Script{} })[0]
 	p.Hosts[0].Connect()
-	if err := s.Run(time.Minute, nil); err != nil || !errors.Is(p.Hosts[0].Err, ErrRefused) {
+	if err := s.Run(time.Minute, nil); err != nil || !errors.Is(p.Hosts[0].Err, tcpstack.ErrRefused) {
 		t.Errorf("%v, %v, want ErrRefused", err, p.Hosts[0].Err)
 	}
 }

@@ -8,10 +8,10 @@ SEEDS    ?= 20000
 RACE      = CGO_ENABLED=1 $(GO) test -race
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test unit e2e lint sim fuzz bench clean deps-demo deps-test FORCE
+.PHONY: help build demo test unit e2e e2e-peers lint sim fuzz bench clean deps-demo deps-test FORCE
 
 help: ## list the targets
-	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
 build: bin/accd ## build bin/accd, one static binary
 
@@ -26,12 +26,19 @@ test: deps-test ## vet, and every test but e2e with the race detector; as root n
 	$(RACE) $$($(GO) list ./... | grep -v /e2e)
 	$(GO) test ./tcpstack/simnet # its tables and all its networks: pure code, slow under the race detector
 
-e2e: deps-test build ## real programs through accd in namespaces (root)
-	ACCD_BIN=$(CURDIR)/bin/accd $(GO) test -v -count=1 -timeout 20m ./e2e/...
+e2e: deps-test build bin/peer-gvisor ## real programs through accd in namespaces (root)
+	ACCD_BIN=$(CURDIR)/bin/accd PEER_GVISOR=$(CURDIR)/bin/peer-gvisor $(GO) test -v -count=1 -timeout 20m ./e2e/...
+
+e2e-peers: deps-test build bin/peer-gvisor ## every combination of TCP stacks, options and losses through accd (root); results in bin/e2e-peers.jsonl
+	ACCD_BIN=$(CURDIR)/bin/accd PEER_GVISOR=$(CURDIR)/bin/peer-gvisor $(GO) test -v -count=1 -timeout 30m ./e2e -run '^TestPeers$$' -peers.all -peers.out $(CURDIR)/bin/e2e-peers.jsonl
+
+bin/peer-gvisor: FORCE # a module of its own: what gVisor needs, accd does not
+	cd e2e/peers/gvisor && CGO_ENABLED=0 $(GO) build -o $(CURDIR)/$@ .
 
 lint: ## gofmt, vet, staticcheck, golangci-lint (the tools are built on first use)
 	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); test -z "$$unformatted" || { echo "gofmt would change:" $$unformatted; exit 1; }
 	$(GO) vet ./...
+	cd e2e/peers/gvisor && $(GO) vet .
 	$(TOOL) staticcheck ./...
 	$(TOOL) golangci-lint run ./...
 

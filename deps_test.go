@@ -65,7 +65,8 @@ var table = []row{
 	{"netcfg/...", []string{"netcfg", "netcfg/netlab"}, []string{netlink, netns, nftables, water, mdlayher, zap, xsys}, "the only place that configures the system; it hands out files and knows nothing of TCP"},
 	{"admin/...", []string{"admin", "terminator", "policy"}, []string{zap, xsys}, "operators see read-only views, never the data path's types"},
 	{"lab", []string{"netcfg", "netcfg/netlab", "terminator/link", "tcpstack/wire", "tcpstack/buf", "tcpstack/mono"}, []string{xsys}, "the link emulator and the demo run accd as a program, so they need no part of it but devices"},
-	{"e2e/...", []string{"lab", "netcfg", "netcfg/netlab", "tcpstack/wire", "terminator/link"}, []string{xsys}, "end-to-end tests see accd as an operator does: a program, a config file, a network"},
+	{"e2e/peers", nil, nil, "what both ends of a differential test do, also on a TCP that is built apart"},
+	{"e2e/...", []string{"e2e/peers", "lab", "netcfg", "netcfg/netlab", "tcpstack/wire", "terminator/link"}, []string{xsys}, "end-to-end tests see accd as an operator does: a program, a config file, a network"},
 	{"cmd/...", []string{anyOfOurs}, []string{cobra, zap, xsys}, "the program wires everything and does nothing itself"},
 }
 

@@ -53,6 +53,9 @@ type network struct {
 type shape struct {
 	emulated   bool // box to wan is an emulated link, perfect until set otherwise
 	masquerade bool // the box hides the client's addresses from the wan
+	// A bare host has no address: a TCP in userspace is to have it, and its
+	// cable carries plain frames.
+	bareClient, bareServer bool
 }
 
 var networks atomic.Int64
@@ -79,12 +82,18 @@ func newNetwork(t testing.TB, s shape) *network {
 		// business of the next.
 		must(t, (*h.ns).Sysctl("net.ipv4.tcp_no_metrics_save", "1"))
 	}
-	must(t, l.Connect(
-		netlab.End{NS: n.client, Dev: "eth0", Addrs: prefixes("10.1.0.2/24", "2001:db8:1::2/64")},
-		netlab.End{NS: n.box, Dev: boxLAN, Addrs: prefixes("10.1.0.1/24", "2001:db8:1::1/64")}))
-	must(t, l.Connect(
+	access := func(bare bool, router, host netlab.End) {
+		if bare {
+			router.NoOffload, host.NoOffload, host.Addrs = true, true, nil
+		}
+		must(t, l.Connect(host, router))
+	}
+	access(s.bareClient,
+		netlab.End{NS: n.box, Dev: boxLAN, Addrs: prefixes("10.1.0.1/24", "2001:db8:1::1/64")},
+		netlab.End{NS: n.client, Dev: "eth0", Addrs: prefixes("10.1.0.2/24", "2001:db8:1::2/64")})
+	access(s.bareServer,
 		netlab.End{NS: n.wan, Dev: "eth1", Addrs: prefixes("203.0.113.1/24", "2001:db8:3::1/64")},
-		netlab.End{NS: n.server, Dev: "eth0", Addrs: prefixes("203.0.113.2/24", "2001:db8:3::2/64")}))
+		netlab.End{NS: n.server, Dev: "eth0", Addrs: prefixes("203.0.113.2/24", "2001:db8:3::2/64")})
 	near := netlab.End{NS: n.box, Dev: boxWAN, Addrs: prefixes("192.0.2.1/24", "2001:db8:2::1/64")}
 	far := netlab.End{NS: n.wan, Dev: "eth0", Addrs: prefixes("192.0.2.2/24", "2001:db8:2::2/64")}
 	if s.emulated {
@@ -94,15 +103,21 @@ func newNetwork(t testing.TB, s shape) *network {
 	} else {
 		must(t, l.Connect(near, far))
 	}
-	for _, r := range []struct {
+	type route struct {
 		ns       *netlab.Namespace
 		dst, via string
-	}{
-		{n.client, "0.0.0.0/0", "10.1.0.1"}, {n.client, "::/0", "2001:db8:1::1"},
+	}
+	routes := []route{
 		{n.box, "0.0.0.0/0", "192.0.2.2"}, {n.box, "::/0", "2001:db8:2::2"},
 		{n.wan, "10.1.0.0/24", "192.0.2.1"}, {n.wan, "2001:db8:1::/64", "2001:db8:2::1"},
-		{n.server, "0.0.0.0/0", "203.0.113.1"}, {n.server, "::/0", "2001:db8:3::1"},
-	} {
+	}
+	if !s.bareClient {
+		routes = append(routes, route{n.client, "0.0.0.0/0", "10.1.0.1"}, route{n.client, "::/0", "2001:db8:1::1"})
+	}
+	if !s.bareServer {
+		routes = append(routes, route{n.server, "0.0.0.0/0", "203.0.113.1"}, route{n.server, "::/0", "2001:db8:3::1"})
+	}
+	for _, r := range routes {
 		must(t, r.ns.Route(netip.MustParsePrefix(r.dst), netip.MustParseAddr(r.via)))
 	}
 	must(t, n.box.Forward())
@@ -113,7 +128,9 @@ func newNetwork(t testing.TB, s shape) *network {
 	n.dir, err = os.MkdirTemp("", "accd-e2e-")
 	must(t, err)
 	t.Cleanup(func() { check(t, os.RemoveAll(n.dir)) })
-	n.meet()
+	if !s.bareClient && !s.bareServer {
+		n.meet()
+	}
 	return n
 }
 

@@ -48,7 +48,7 @@ sim: ## many more random networks than `make test` runs: make sim SEEDS=100000
 fuzz: ## every fuzz target for a while: make fuzz FUZZTIME=10m
 	@set -e; for pkg in $$($(GO) list ./...); do \
 	  for target in $$($(GO) test -list '^Fuzz' $$pkg | grep '^Fuzz' || true); do \
-	    echo "== $$pkg $$target"; $(GO) test $$pkg -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME); \
+	    echo "== $$pkg $$target"; $(GO) test $$pkg -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 100x; \
 	  done; done
 
 bench: deps-test build ## accd against the kernel's forwarding, and the benchmarks of the data path (root)

@@ -82,6 +82,7 @@ func (c *Conn) receiveAck(now mono.Time, s *Segment, ack uint64) {
 	c.heedEcho(now, s)
 	c.probeAcked(now, d.dsack, !advanced && !moved && !old && s.Options.NSACK == 0 && s.Payload.Len() == 0)
 
+	a.OnlySACK = !advanced
 	a.Acked, a.Lost = d.bytes, int(max(0, c.rate.lost-lostBefore))
 	a.InFlight = c.pipe()
 	if !d.again {
@@ -200,7 +201,11 @@ func (c *Conn) delivered(now mono.Time, r *sent, d *delivery) {
 	d.bytes += r.len()
 	c.ecn.ectArrived(r)
 	c.rate.got(now, r, r.len())
-	c.rack.delivered(now, r, c.rtt.min)
+	if !c.rec.frto || !r.again {
+		// While F-RTO doubts the timeout, so it doubts that this is the ACK of
+		// what was sent last.
+		c.rack.delivered(now, r, c.rtt.min)
+	}
 	if r.again {
 		// Karn's rule (RFC 6298, 3). It spoils the others too: what lay
 		// behind this packet may have waited for it.

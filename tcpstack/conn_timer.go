@@ -157,7 +157,7 @@ func (c *Conn) timeout(now mono.Time) {
 	c.windowReduced()
 	c.ecn.episode()
 	c.control.Congested(now, cc.Signal{
-		Kind: cc.Timeout, First: first, Bytes: c.lostBytes, InFlight: c.flight,
+		Kind: cc.Timeout, First: first, Bytes: c.lostBytes, InFlight: c.flight, FlightSize: c.flightSize(),
 		Delivered: c.rate.delivered, LostTotal: c.rate.lost,
 	})
 	c.pace.next = now

@@ -147,7 +147,7 @@ func (c *Conn) markLost(now mono.Time, r *sent) {
 	c.drop(r)
 	c.control.Congested(now, cc.Signal{
 		Kind: cc.Loss, First: first,
-		Bytes: r.len(), InFlight: c.flight, TxInFlight: r.inFlight,
+		Bytes: r.len(), InFlight: c.flight, FlightSize: c.flightSize(), TxInFlight: r.inFlight,
 		Delivered: c.rate.delivered, PriorDelivered: r.delivered,
 		LostTotal: c.rate.lost, PriorLost: r.lostTotal,
 		AppLimited: r.appLimited,

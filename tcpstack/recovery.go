@@ -81,6 +81,9 @@ func (c *Conn) pipe() int {
 	return max(0, c.flight-c.rec.dupAcks*c.mss)
 }
 
+// flightSize gives FlightSize (RFC 5681, 2): whatever became of it.
+func (c *Conn) flightSize() int { return int(c.nxt - c.una) }
+
 // room gives the bytes that congestion control lets into the network now. PRR
 // spreads the way to a smaller window over the ACKs of a round trip. A controller
 // that sets its own pace needs no such spreading, and one whose window is not

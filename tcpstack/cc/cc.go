@@ -67,6 +67,7 @@ type Ack struct {
 	MinRTT        time.Duration // smallest sample of the connection; 0: none
 	Recovery      bool          // the stack is in fast recovery or RTO recovery
 	CwndLimited   bool          // the window was fully used since the last ACK
+	OnlySACK      bool          // SND.UNA did not move: a hole is in front of what was delivered
 
 	// The rate sample (draft-ietf-ccwg-bbr, 4.1), of the most recently sent
 	// packet that this ACK newly delivered. Delivered totals count from the
@@ -108,6 +109,7 @@ type Signal struct {
 	First          bool  // Loss: begins an episode
 	Bytes          int   // size of the lost packet; ECN: bytes marked
 	InFlight       int   // in flight now
+	FlightSize     int   // sent and not acknowledged cumulatively (RFC 5681, 2); 0: not told
 	TxInFlight     int   // Loss: in flight right after the packet was sent
 	Delivered      int64 // total delivered now
 	PriorDelivered int64 // Loss: total delivered when the packet was sent

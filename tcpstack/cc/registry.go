@@ -64,7 +64,7 @@ func Constructor(name string, p Params) (func(Config) Controller, error) {
 			cfg.MSS = 536 // RFC 9293, 3.7.1: the MSS of a peer that named none
 		}
 		if cfg.InitialWindow < 1 {
-			cfg.InitialWindow = 10 // RFC 6928
+			cfg.InitialWindow = max(2, min(10, 14600/cfg.MSS)) // RFC 6928, 2
 		}
 		return alg.new(&cfg)
 	}, nil

@@ -91,6 +91,9 @@ func (w *window) acked(now mono.Time, a *Ack) bool {
 	if a.Recovery && !w.timeout {
 		return false // PRR is at work
 	}
+	if a.OnlySACK {
+		return false // RFC 5681, 3.1: for new data that is acknowledged; RFC 3042, 2
+	}
 	// RFC 5681 grows whatever happens; RFC 7661, 4.4.1 only a window that is
 	// used. In slow start half is enough, since pacing may not have let out
 	// what the last round trip added (Linux does the same).
@@ -117,6 +120,9 @@ func (w *window) grow(acked float64) (left float64) {
 // the episode it belongs to. repeated says that it is one more timeout of the
 // same data, on which the threshold stays (RFC 5681, 3.1).
 func (w *window) reduces(s *Signal) (yes, repeated bool) {
+	if s.FlightSize > 0 {
+		w.flight = s.FlightSize
+	}
 	switch s.Kind {
 	case Loss:
 		if !s.First {

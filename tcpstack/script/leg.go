@@ -57,6 +57,8 @@ func newLeg(now mono.Time, set *settings, how string, args []string) (*leg, erro
 			snap.SACK = true
 		case name == "wscale" && len(n) == 2:
 			snap.SndScale, snap.RcvScale = uint8(n[0]), uint8(n[1])
+		case name == "ecn" && len(n) == 0:
+			snap.ECN = tcpstack.ClassicECN
 		case name == "ts" && len(n) == 0:
 			snap.Timestamps, snap.TSVal = true, 100
 			snap.TSRecent, snap.TSRecentAge = 1000, now
@@ -69,7 +71,7 @@ func newLeg(now mono.Time, set *settings, how string, args []string) (*leg, erro
 				set.base.Buffer = n[0]
 			}
 		default:
-			return nil, fmt.Errorf("nothing of a connection: %q with %d numbers; there are mss N, sack, ts, wscale PEER OURS, win N, rwin N", name, len(n))
+			return nil, fmt.Errorf("nothing of a connection: %q with %d numbers; there are mss N, sack, ts, ecn, wscale PEER OURS, win N, rwin N", name, len(n))
 		}
 	}
 	g.end[peer].win = snap.SndWnd >> snap.SndScale

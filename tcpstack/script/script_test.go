@@ -43,7 +43,9 @@ func TestRewriting(t *testing.T) {
 func TestFails(t *testing.T) {
 	good := came(t, story)
 	for name, edit := range map[string]func(string) string{
-		"a packet too many":     func(s string) string { return strings.Replace(s, "+0       > P. 1:3001(3000) ack 1 gso 1000  # all at once\n", "", 1) },
+		"a packet too many": func(s string) string {
+			return strings.Replace(s, "+0       > P. 1:3001(3000) ack 1 gso 1000  # all at once\n", "", 1)
+		},
 		"a packet that is none": func(s string) string { return s + "+0       > .  1:1(0) ack 1\n" },
 		"another packet":        func(s string) string { return strings.Replace(s, "> P. 1:3001", "> .  1:3001", 1) },
 		"another time":          func(s string) string { return strings.Replace(s, "+0       > P.", "+1ms     > P.", 1) },

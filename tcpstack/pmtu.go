@@ -139,6 +139,9 @@ func (m *pathMTU) rest(now mono.Time) {
 // enough follows it to show its loss (RFC 4821, 7.4).
 func (c *Conn) pathProbe(now mono.Time, n int) int {
 	m := &c.pmtu
+	if m.probed != 0 && c.una >= m.end {
+		m.probed = 0 // acknowledged in pieces: inconclusive
+	}
 	if m.size >= m.most || now < m.raise || m.probed != 0 || c.rec.phase != open || c.lostBytes > 0 || c.relay.draining {
 		return 0
 	}

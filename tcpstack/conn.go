@@ -81,6 +81,8 @@ const (
 	minMSS         = 48              // Linux's tcp_min_snd_mss (CVE-2019-11479)
 	delackTime     = 40 * time.Millisecond
 	linearTimeouts = 6                      // in a drain; Linux's TCP_THIN_LINEAR_RETRIES
+	sackDelay      = time.Millisecond       // Linux's tcp_comp_sack_delay_ns
+	sackHeld       = 44                     // Linux's tcp_comp_sack_nr
 	quickAcks      = 16                     // segments acknowledged at once in the beginning
 	challengeEvery = 500 * time.Millisecond // Linux's tcp_invalid_ratelimit (RFC 5961, 10)
 )
@@ -107,9 +109,8 @@ type Conn struct {
 	wl1       wire.Seq // SND.WL1: of the segment that set the window last
 	mss       int      // payload bytes of a full segment, options subtracted
 	pmtu      pathMTU
-	flight    int    // bytes in the network: sent, not delivered, not lost
-	lostBytes int    // marked lost and not sent again yet
-	lostFrom  uint64 // no packet before this offset is lost
+	flight    int // bytes in the network: sent, not delivered, not lost
+	lostBytes int // marked lost and not sent again yet
 	sent      sentQueue
 	passed    []chunk // beyond nxt: what the peer was sent before the Conn began
 	rtt       rttState

@@ -111,15 +111,18 @@ func (c *Conn) cumulative(now mono.Time, ack uint64, d *delivery) {
 			if r.off >= ack {
 				break
 			}
+			if r.fate == sacked {
+				r.off = ack
+				break
+			}
 			c.sent.split(0, ack)
 			continue
 		}
-		c.delivered(now, r, d)
+		c.delivered(now, r, r.off, r.end, d)
 		c.sent.pop()
 	}
 	c.stats.BytesAcked += ack - c.una
 	c.una = ack
-	c.lostFrom = max(c.lostFrom, ack)
 	c.out.Discard(min(ack, c.out.end))
 	if c.out.closed && ack > c.out.end {
 		c.sndClosed = true
@@ -143,32 +146,31 @@ func (c *Conn) selective(now mono.Time, blocks []wire.Block, ack uint64, d *deli
 		if b.Left.Less(c.seq(c.una)) || end > c.nxt {
 			continue
 		}
-		for j := c.sent.find(off); j < c.sent.n; j++ {
+		from, to := -1, -1 // the records of the block
+		for j := c.sent.find(off); j < c.sent.n && c.sent.at(j).off < end; j++ {
 			r := c.sent.at(j)
-			if r.off >= end {
-				break
-			}
-			if r.fate == sacked {
-				continue
-			}
-			// A peer that SACKs parts of segments gets no record for each
-			// (CVE-2019-11478): a part is not there yet.
-			if r.off < off {
-				if cut := r.off + (off-r.off+mss-1)/mss*mss; cut < r.end {
-					c.sent.split(j, cut)
+			if r.fate != sacked {
+				// A peer that SACKs parts of segments gets no record for each
+				// (CVE-2019-11478): a part is not there yet.
+				lo, hi := r.off, r.end
+				if lo < off {
+					lo += (off - lo + mss - 1) / mss * mss
 				}
-				continue
-			}
-			if r.end > end {
-				cut := r.off + (end-r.off)/mss*mss
-				if cut == r.off {
-					break
+				if hi > end {
+					hi = r.off + (end-r.off)/mss*mss
 				}
-				c.sent.split(j, cut)
-				r = c.sent.at(j)
+				if lo >= hi {
+					continue
+				}
+				c.delivered(now, r, lo, hi, d)
+				j = c.sent.sack(j, lo, hi)
 			}
-			c.delivered(now, r, d)
-			r.fate = sacked
+			if to = j; from < 0 {
+				from = j
+			}
+		}
+		if from >= 0 {
+			c.sent.join(from, to)
 		}
 	}
 }
@@ -182,29 +184,36 @@ func (c *Conn) isDSACK(blocks []wire.Block, off, end, ack uint64) bool {
 	return len(blocks) > 1 && c.offset(blocks[1].Left) <= off && end <= c.offset(blocks[1].Right)
 }
 
-// delivered books a packet that the peer now has.
-func (c *Conn) delivered(now mono.Time, r *sent, d *delivery) {
+// delivered books that the peer now has [from, to) of a packet.
+func (c *Conn) delivered(now mono.Time, r *sent, from, to uint64, d *delivery) {
+	n := int(to - from)
 	switch r.fate {
 	case sacked:
 		return
 	case flying:
-		c.flight -= r.len()
+		c.flight -= n
 	case lost:
-		c.lostBytes -= r.len()
+		c.lostBytes -= n
+	}
+	part := r
+	if n < r.len() {
+		p := *r
+		p.off, p.end = from, to
+		part = &p
 	}
 	if r.probe {
-		c.probeDelivered(now, r)
+		c.probeDelivered(now, part)
 	}
-	if r.len() >= c.mss {
-		c.fullDelivered(r)
+	if n >= c.mss {
+		c.fullDelivered(part)
 	}
-	d.bytes += r.len()
+	d.bytes += n
 	c.ecn.ectArrived(r)
-	c.rate.got(now, r, r.len())
+	c.rate.got(now, r, n)
 	if !c.rec.frto || !r.again {
 		// While F-RTO doubts the timeout, so it doubts that this is the ACK of
 		// what was sent last.
-		c.rack.delivered(now, r, c.rtt.min)
+		c.rack.delivered(now, part, c.rtt.min)
 	}
 	if r.again {
 		// Karn's rule (RFC 6298, 3). It spoils the others too: what lay

@@ -234,6 +234,7 @@ func (c *Conn) receiveData(now mono.Time, s *Segment) {
 	}
 	c.stats.BytesReceived += uint64(ref.Len())
 	filling := !c.reasm.empty()
+	c.ack.dups = 0
 	c.in.Append(ref)
 	c.reportTwice(c.pull(now))
 	if filling || d < 0 {
@@ -243,8 +244,7 @@ func (c *Conn) receiveData(now mono.Time, s *Segment) {
 	c.oweData(now, n+d)
 }
 
-// outOfOrder keeps a segment behind a hole; each is acknowledged at once (RFC
-// 5681, 4.2).
+// outOfOrder keeps a segment behind a hole.
 func (c *Conn) outOfOrder(now mono.Time, off uint64, ref buf.Ref) {
 	n := ref.Len()
 	c.stats.OutOfOrder++
@@ -258,7 +258,11 @@ func (c *Conn) outOfOrder(now mono.Time, off uint64, ref buf.Ref) {
 		// A peer that counts duplicate ACKs wants one per segment.
 		c.ack.repeat = min(c.ack.repeat+(n-1)/c.mss, 2*dupThresh)
 	}
-	c.oweNow()
+	if twice != (extent{}) {
+		c.oweNow() // what it reports is told once only (RFC 2883, 4)
+		return
+	}
+	c.oweSACK(now)
 }
 
 // pull moves what is in order now from reassembly to the Stream, and gives what
@@ -282,7 +286,12 @@ func (c *Conn) reportTwice(x extent) {
 // duplicateRange notes a D-SACK block to send (RFC 2883, 4).
 func (c *Conn) duplicateRange(seq wire.Seq, n int) {
 	c.stats.Duplicates++
-	if c.snap.SACK && !c.relay.draining {
-		c.ack.dsack, c.ack.haveD = wire.Block{Left: seq, Right: seq.Add(n)}, true
+	if !c.snap.SACK || c.relay.draining {
+		return
 	}
+	b := wire.Block{Left: seq, Right: seq.Add(n)}
+	if c.ack.haveD && c.ack.dsack.Right == b.Left {
+		b.Left = c.ack.dsack.Left // what was sent again in vain comes in a row
+	}
+	c.ack.dsack, c.ack.haveD = b, true
 }

@@ -41,13 +41,8 @@ func (c *Conn) sendAgain(now mono.Time, p *Packet) bool {
 	if c.lostBytes == 0 || c.rec.frto && c.rec.onlyNew {
 		return false
 	}
-	i := c.sent.find(c.lostFrom)
-	for i < c.sent.n && c.sent.at(i).fate != lost {
-		i++
-	}
-	r := c.sent.at(i)
-	c.lostFrom = r.off
-	alone := c.flight == 0 && i == 0
+	r := c.sent.lost()
+	alone := c.flight == 0 && r.off == c.una
 	if r.off >= c.edge && !alone {
 		return false // beyond a window that shrank
 	}
@@ -59,14 +54,12 @@ func (c *Conn) sendAgain(now mono.Time, p *Packet) bool {
 		return false
 	}
 	if n < r.len() {
-		c.sent.split(i, r.off+uint64(n))
-		r = c.sent.at(i)
+		c.sent.split(c.sent.find(r.off), r.off+uint64(n))
+		r = c.sent.lost()
 	}
 	c.again(r)
 	c.rec.undoBytes += n
-	r.fate = flying
 	c.lostBytes -= n
-	c.lostFrom = r.end
 	c.send(now, r, p)
 	return true
 }
@@ -203,6 +196,7 @@ func (c *Conn) pacingRate() int64 {
 // send puts r into the network and into p.
 func (c *Conn) send(now mono.Time, r *sent, p *Packet) {
 	n := r.len()
+	c.sent.fly(r)
 	c.control.Sent(now, n, c.flight)
 	c.rate.sent(now, r, c.flight)
 	c.flight += n
@@ -328,7 +322,7 @@ func (c *Conn) sendAck(now mono.Time, p *Packet) bool {
 		}
 		c.reasm.blocks(o, limit, c.rcvSeq)
 	}
-	c.ack.haveD = false
+	c.ack.haveD, c.ack.held = false, 0
 	c.acknowledge(p)
 	return true
 }

@@ -135,15 +135,16 @@ func (c *Conn) timeout(now mono.Time) {
 	}
 	if c.sent.at(0).fate == sacked {
 		c.renege()
+	} else if r := c.sent.at(0); r.fate == flying {
+		c.ecn.ectLost(r, c.mss)
+		c.drop(r)
 	}
 	c.pathTimeout(now)
 	first := c.rec.phase != timeout
-	for i := range c.sent.n {
-		r := c.sent.at(i)
-		if r.fate == flying && (i == 0 || r.at.Add(c.rack.rtt+c.reorderWindow()) <= now) {
-			c.ecn.ectLost(r, c.mss)
-			c.drop(r)
-		}
+	reo := c.rack.rtt + c.reorderWindow()
+	for r := c.sent.oldest(); r != nil && r.at.Add(reo) <= now; r = c.sent.oldest() {
+		c.ecn.ectLost(r, c.mss)
+		c.drop(r)
 	}
 	again := 0
 	if c.rec.phase != open {
@@ -164,12 +165,13 @@ func (c *Conn) timeout(now mono.Time) {
 	c.retx.at = now.Add(c.rto())
 }
 
-// renege forgets what was SACKed: the peer has thrown it away (RFC 2018, 8).
+// renege forgets what was SACKed: the peer has thrown it away, and gets it again
+// (RFC 2018, 8).
 func (c *Conn) renege() {
 	for i := range c.sent.n {
 		if r := c.sent.at(i); r.fate == sacked {
-			r.fate = flying
 			c.flight += r.len()
+			c.drop(r)
 		}
 	}
 }

@@ -80,31 +80,26 @@ func (k *rackState) recovered() {
 }
 
 // detect marks lost what was sent well before the packet delivered last, and
-// gives how long to wait until more may be (RFC 8985, 6.2 step 5); 0: nothing.
+// gives how long to wait until more may be (RFC 8985, 6.2 step 5); 0: nothing. The
+// RFC waits for the last of them. Here the list is in the order of time, so waiting
+// for the first costs a look at it, and each is marked when its own time has come.
 func (c *Conn) detect(now mono.Time) (wait time.Duration) {
 	k := &c.rack
 	if k.at == 0 {
 		return 0
 	}
 	reo := c.reorderWindow()
-	for i := 0; i < c.sent.n; i++ {
-		r := c.sent.at(i)
-		if r.at > k.at || r.at == k.at && r.end >= k.end {
-			if !r.again {
-				break // what follows was sent later still
+	for r := c.sent.oldest(); r != nil && r.at <= k.at; {
+		next := c.sent.after(r)
+		if r.at < k.at || r.end < k.end {
+			if left := r.at.Add(k.rtt + reo).Sub(now); left > 0 {
+				return left
 			}
-			continue
+			c.markLost(now, r)
 		}
-		if r.fate != flying {
-			continue
-		}
-		if left := r.at.Add(k.rtt + reo).Sub(now); left > 0 {
-			wait = max(wait, left)
-			continue
-		}
-		c.markLost(now, r)
+		r = next
 	}
-	return wait
+	return 0
 }
 
 // tellsOfMore reports whether a segment SACKs bytes that this Conn never sent:
@@ -126,10 +121,10 @@ func (c *Conn) detectInDrain(now mono.Time) {
 		return
 	}
 	patience := c.rtt.srtt + max(c.rtt.srtt/4, 4*c.rtt.rttvar)
-	for i := range c.sent.n {
-		if r := c.sent.at(i); r.fate == flying && r.at.Add(patience) <= now {
-			c.markLost(now, r)
-		}
+	for r := c.sent.oldest(); r != nil && r.at.Add(patience) <= now; {
+		next := c.sent.after(r)
+		c.markLost(now, r)
+		r = next
 	}
 }
 
@@ -156,11 +151,10 @@ func (c *Conn) markLost(now mono.Time, r *sent) {
 
 // drop books a flying packet as lost.
 func (c *Conn) drop(r *sent) {
-	r.fate = lost
+	c.sent.lose(r)
 	c.flight -= r.len()
 	c.lostBytes += r.len()
 	c.rate.lost += int64(r.len())
-	c.lostFrom = min(c.lostFrom, r.off)
 }
 
 // sackedBytes gives the bytes the peer has above SND.UNA.

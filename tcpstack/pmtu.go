@@ -223,10 +223,10 @@ func (c *Conn) probeLost(now mono.Time, r *sent) bool {
 
 // forgive books a flying packet as lost without blaming congestion.
 func (c *Conn) forgive(r *sent) {
-	r.fate, r.forgiven = lost, true
+	c.sent.lose(r)
+	r.forgiven = true
 	c.flight -= r.len()
 	c.lostBytes += r.len()
-	c.lostFrom = min(c.lostFrom, r.off)
 }
 
 // pathTimeout looks for a black hole when the retransmission timer has expired

@@ -18,8 +18,19 @@ type rateState struct {
 	recent      int64     // last valid sample, bytes per second, smoothed
 
 	// The packet sent last among those this ACK delivers.
-	prior     sent
+	prior     departure
 	havePrior bool
+}
+
+// departure is what was known when a packet was sent last.
+type departure struct {
+	appLimited  bool      // P.is_app_limited
+	at          mono.Time // now
+	firstSent   mono.Time // start of the rate sample's send interval (P.first_sent_time)
+	deliveredAt mono.Time // P.delivered_time
+	delivered   int64     // P.delivered: bytes delivered by then
+	lostTotal   int64     // bytes marked lost by then
+	inFlight    int       // bytes in flight, with the packet
 }
 
 // sent notes in p what the sample will need when p is delivered.
@@ -39,7 +50,7 @@ func (r *rateState) got(now mono.Time, p *sent, n int) {
 	r.delivered += int64(n)
 	r.deliveredAt = now
 	if !r.havePrior || p.delivered > r.prior.delivered || p.delivered == r.prior.delivered && p.at >= r.prior.at {
-		r.prior, r.havePrior = *p, true
+		r.prior, r.havePrior = p.departure, true
 	}
 }
 

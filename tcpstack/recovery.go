@@ -109,17 +109,14 @@ func (c *Conn) leave(now mono.Time) {
 // undo takes an unnecessary episode back: what it marked lost is on its way.
 func (c *Conn) undoEpisode(now mono.Time) {
 	c.stats.Spurious++
-	for i := range c.sent.n {
-		if r := c.sent.at(i); r.fate == lost {
-			r.fate = flying
-			c.flight += r.len()
-			if !r.forgiven {
-				c.rate.lost -= int64(r.len())
-			}
+	for r := c.sent.record(c.sent.list[lost].last); r != nil; r = c.sent.record(c.sent.list[lost].last) {
+		c.sent.refly(r)
+		c.flight += r.len()
+		if !r.forgiven {
+			c.rate.lost -= int64(r.len())
 		}
 	}
 	c.lostBytes = 0
-	c.lostFrom = c.nxt
 	c.rec.phase, c.rec.undo, c.rec.frto = open, false, false
 	c.timeouts = 0
 	c.control.Congested(now, cc.Signal{Kind: cc.Spurious, InFlight: c.flight})

@@ -98,7 +98,6 @@ func (c *Conn) SendTo(now mono.Time, n wire.Seq) {
 	}
 	c.una, c.nxt = to, max(c.nxt, to)
 	c.edge = max(c.edge, to)
-	c.lostFrom = max(c.lostFrom, to)
 	if c.rec.phase != open && c.una >= c.rec.point {
 		c.leave(now)
 	}

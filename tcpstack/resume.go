@@ -113,7 +113,6 @@ func (c *Conn) begin(now mono.Time, snap *Snapshot, in, out *Stream, cfg *Config
 	}
 	c.rcvEdge = in.end + uint64(max(0, snap.RcvEdge.Sub(snap.RcvNxt)))
 	c.nxt = c.una
-	c.lostFrom = c.una
 	c.ack.quick = quickAcks
 	c.rtt.init(now, cfg.MinRTO, snap)
 	c.rate.deliveredAt, c.rate.firstSent = now, now

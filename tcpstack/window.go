@@ -16,6 +16,8 @@ type ackState struct {
 	bytes    int       // received in order since the last ACK
 	quick    int       // segments still acknowledged at once
 	repeat   int       // further copies, for a peer that counts duplicate ACKs
+	dups     int       // ACKs for segments out of order, sent at once since RCV.NXT moved
+	held     int       // such segments that wait for an ACK
 	withheld bool      // the last ACK said less than RCV.NXT, for the limit's sake
 	dsack    wire.Block
 	haveD    bool // dsack is to be reported, once (RFC 2883, 4)
@@ -35,6 +37,31 @@ func (c *Conn) oweData(now mono.Time, n int) {
 	}
 	if !c.ack.owed {
 		c.ack.owed, c.ack.at = true, now.Add(delackTime)
+	}
+}
+
+// oweSACK makes an ACK due for a segment behind a hole. RFC 5681, 4.2 wants one at
+// once; so it is for as many as say that something is lost. After that the sender
+// learns nothing from one more within the same millisecond, and in heavy loss each
+// would cost both ends as much as data: they wait a little for others, as Linux does
+// (tcp_comp_sack_delay_ns, tcp_comp_sack_nr).
+func (c *Conn) oweSACK(now mono.Time) {
+	a := &c.ack
+	if !c.snap.SACK || a.dups < dupThresh {
+		a.dups++
+		c.oweNow()
+		return
+	}
+	if a.held++; a.held >= sackHeld {
+		c.oweNow()
+		return
+	}
+	delay := sackDelay
+	if c.rtt.srtt > 0 {
+		delay = min(delay, c.rtt.srtt/20)
+	}
+	if at := now.Add(delay); !a.owed || at < a.at {
+		a.owed, a.at = true, at
 	}
 }
 
@@ -124,5 +151,7 @@ func (c *Conn) acknowledge(p *Packet) {
 		c.ack.repeat--
 		return
 	}
-	c.ack.owed, c.ack.now, c.ack.bytes = false, false, 0
+	if c.ack.bytes = 0; c.ack.held == 0 {
+		c.ack.owed, c.ack.now = false, false
+	}
 }

@@ -126,6 +126,41 @@ func (p *Pool) Pack(pieces [][]byte) Ref {
 	if n == 0 {
 		return Ref{}
 	}
+	s, at := p.pack(n)
+	for _, b := range pieces {
+		p.packedTo += copy(s.data[p.packedTo:], b)
+	}
+	return Ref{s, uint32(at), uint32(n)}
+}
+
+// Copy is Pack of one reference, which stays the caller's.
+func (r Ref) Copy() Ref {
+	if r.len == 0 {
+		return Ref{}
+	}
+	p := r.slab.pool
+	s, at := p.pack(int(r.len))
+	p.packedTo += copy(s.data[at:], r.Bytes())
+	return Ref{s, uint32(at), r.len}
+}
+
+// Grow copies b behind the bytes of r, if r is what was packed last and there is
+// room.
+func (r *Ref) Grow(b []byte) bool {
+	if r.slab == nil {
+		return false
+	}
+	p := r.slab.pool
+	if r.slab != p.packed || int(r.off+r.len) != p.packedTo || SlabSize-p.packedTo < len(b) {
+		return false
+	}
+	p.packedTo += copy(p.packed.data[p.packedTo:], b)
+	r.len += uint32(len(b))
+	return true
+}
+
+// pack gives a referenced place for n bytes among what is packed.
+func (p *Pool) pack(n int) (s *slab, at int) {
 	if p.packed != nil && p.packed.refs == 0 {
 		p.packedTo = 0
 	}
@@ -135,16 +170,12 @@ func (p *Pool) Pack(pieces [][]byte) Ref {
 		}
 		p.packed, p.packedTo = p.take(), 0
 	}
-	s := p.packed
+	s = p.packed
 	if s.refs == 0 {
 		p.slabs++
 	}
 	s.refs++
-	r := Ref{s, uint32(p.packedTo), uint32(n)}
-	for _, b := range pieces {
-		p.packedTo += copy(s.data[p.packedTo:], b)
-	}
-	return r
+	return s, p.packedTo
 }
 
 // InUse gives the bytes of slabs that hold at least one reference.

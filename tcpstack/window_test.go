@@ -1,0 +1,67 @@
+package tcpstack
+
+import (
+	"testing"
+	"time"
+)
+
+// Linux, tcp_comp_sack_delay_ns and tcp_comp_sack_nr: the first three segments
+// behind a hole are acknowledged at once (RFC 5681, 4.2), so that the sender may
+// retransmit; those that follow share an ACK in a millisecond, or each 44; what
+// fills the hole is acknowledged at once again.
+func TestCompressedSACK(t *testing.T) {
+	s := tell(t, nil, nil)
+	for i := range dupThresh {
+		s.peer(1000*(i+1), 1000, 0)
+		s.want("0:0 ack 0 sack 1000:" + itoa(1000*(i+2)))
+	}
+	s.peer(4000, 1000, 0)
+	s.peer(5000, 1000, 0)
+	s.quiet()
+	s.advance(sackDelay / 2)
+	s.quiet()
+	s.peer(6000, 1000, 0)
+	s.advance(time.Hour)
+	s.want("0:0 ack 0 sack 1000:7000")
+	for i := range sackHeld - 1 {
+		s.peer(7000+100*i, 100, 0)
+	}
+	s.quiet()
+	s.peer(7000+100*(sackHeld-1), 100, 0)
+	s.want("0:0 ack 0 sack 1000:11400")
+	s.peer(0, 500, 0)
+	s.want("0:0 ack 500 sack 1000:11400")
+	s.peer(500, 500, 0)
+	s.want("0:0 ack 11400")
+}
+
+// With a short round trip an ACK waits a twentieth of it at most.
+func TestCompressedSACKOnShortPath(t *testing.T) {
+	const short = 200 * time.Microsecond
+	s := tell(t, nil, func(n *Snapshot) { n.SRTT, n.MinRTT = short, short })
+	for i := range dupThresh + 1 {
+		s.peer(1000*(i+1), 1000, 0)
+		s.flush()
+	}
+	if got := s.c.Deadline().Sub(s.now); got != short/20 {
+		t.Errorf("the fourth ACK waits %v, want %v", got, short/20)
+	}
+	s.advance(time.Hour)
+	s.want("0:0 ack 0 sack 1000:5000")
+	s.c.reasm.reset()
+}
+
+// Data that leaves meanwhile does not take the place of an ACK with SACK blocks.
+func TestCompressedSACKWithData(t *testing.T) {
+	s := tell(t, nil, nil)
+	for i := range dupThresh + 1 {
+		s.peer(1000*(i+1), 1000, 0)
+		s.flush()
+	}
+	s.write(1000)
+	s.want("0:1000 ack 0")
+	s.advance(sackDelay)
+	s.want("1000:1000 ack 0 sack 1000:5000")
+	s.peer(0, 1000, 1000)
+	s.want("1000:1000 ack 5000")
+}

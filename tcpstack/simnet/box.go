@@ -90,6 +90,8 @@ type BoxCount struct {
 	Custodies, Drains       int
 	Adopted                 int // custodies of busy flows
 	Resets                  int
+	Marks                   int // CE marks on data that accd took
+	CWR                     int // packets of accd that say it
 }
 
 // NewBox makes an accd whose packets leave by out.
@@ -156,6 +158,12 @@ func (b *Box) receive(p *Packet) {
 	if p.Bad || !b.take(now, p) {
 		b.pass(p)
 	} else {
+		if b.flow != nil {
+			b.Seen.took(b.flow, p)
+			if p.ECN == wire.CE {
+				b.Count.Marks++
+			}
+		}
 		b.Count.Taken++
 		b.Count.TakenBytes += int64(len(p.Data))
 		b.sim.tracePacket("> accd", p)
@@ -170,9 +178,12 @@ func (b *Box) pass(p *Packet) {
 	if b.flow != nil {
 		b.Seen.passed(p)
 	}
-	if p.Flags.Has(wire.SYN) && b.cfg.MSS > 0 && p.Options.Has(wire.HasMSS) && int(p.Options.MSS) > b.cfg.MSS {
+	if p.Flags.Has(wire.SYN) {
 		q := *p
-		q.Options.MSS = uint16(b.cfg.MSS)
+		q.Flags = splice.RelayFlags(p.Flags)
+		if b.cfg.MSS > 0 && p.Options.Has(wire.HasMSS) {
+			q.Options.MSS = uint16(min(int(p.Options.MSS), b.cfg.MSS))
+		}
 		p = &q
 	}
 	b.out[p.From.Other()](p)
@@ -315,6 +326,9 @@ func (b *Box) turn() {
 		b.sim.tracePacket("accd >", p)
 		if p.Flags.Has(wire.RST) {
 			b.Count.Resets++
+		}
+		if p.Flags.Has(wire.CWR) {
+			b.Count.CWR++
 		}
 		b.Seen.made(b.flow, p)
 		b.out[to](p)
@@ -491,4 +505,6 @@ func (c *BoxCount) add(d BoxCount) {
 	c.Drains += d.Drains
 	c.Adopted += d.Adopted
 	c.Resets += d.Resets
+	c.Marks += d.Marks
+	c.CWR += d.CWR
 }

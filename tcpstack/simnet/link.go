@@ -24,6 +24,10 @@ type Impairments struct {
 	Corrupt   float64 // the checksum will be wrong
 	MTU       int     // larger packets are dropped, and a router says so; 0: no limit
 	GRO       bool    // segments of a superpacket arrive together where they survive
+	Mark      float64 // of ECN-capable segments, with CE
+	MarkAt    int     // ECN-capable segments that find more bytes than this waiting are marked; 0: none
+	Bleach    bool    // the ECN codepoint is cleared
+	DropECT   bool    // ECN-capable segments are dropped
 	Outages   []Outage
 }
 
@@ -31,7 +35,7 @@ type Impairments struct {
 type Outage struct{ From, To mono.Time }
 
 // Drops counts lost segments by cause.
-type Drops struct{ Queue, Random, Outage, TooBig int }
+type Drops struct{ Queue, Random, Outage, TooBig, ECT int }
 
 // Link is one direction of a path.
 type Link struct {
@@ -41,6 +45,7 @@ type Link struct {
 	Bytes   int64                    // delivered, payload only
 	Segs    int                      // segments that came in
 	Drops   Drops
+	Marked  int           // segments
 	Peak    time.Duration // longest wait in the queue
 
 	sim   *Sim
@@ -84,15 +89,25 @@ func (l *Link) segment(r *run, from, to int, size int64) {
 	l.Segs++
 	now := l.sim.now
 	leaves := now
+	ecn := r.of.ECN
+	if l.DropECT && ecn != wire.NotECT {
+		l.Drops.ECT++
+		r.deliver()
+		return
+	}
 	if l.Rate > 0 {
 		// What leaves a queue stays in order with what came before.
 		start := max(l.free, now)
-		if wait := start.Sub(now); l.Queue > 0 && int64(wait)*l.Rate/int64(time.Second)+size > int64(l.Queue) {
+		wait := start.Sub(now)
+		waiting := int64(wait) * l.Rate / int64(time.Second)
+		if l.Queue > 0 && waiting+size > int64(l.Queue) {
 			l.Drops.Queue++
 			r.deliver()
 			return
-		} else if wait > l.Peak {
-			l.Peak = wait
+		}
+		l.Peak = max(l.Peak, wait)
+		if l.MarkAt > 0 && waiting > int64(l.MarkAt) && ecn != wire.NotECT {
+			ecn = wire.CE
 		}
 		leaves = start.Add(time.Duration(size * int64(time.Second) / l.Rate))
 		l.free = leaves
@@ -109,27 +124,50 @@ func (l *Link) segment(r *run, from, to int, size int64) {
 		r.deliver()
 		return
 	}
+	if ecn = l.codepoint(ecn); ecn != r.of.ECN {
+		r.deliver() // no superpacket has two codepoints
+	}
 	at := max(leaves.Add(l.Delay+l.sim.upTo(l.Jitter)), l.last)
 	switch {
 	case l.sim.chance(l.Corrupt):
 		r.deliver()
 		q := r.cut(from, to)
-		q.Bad = true
+		q.ECN, q.Bad = ecn, true
 		l.arrive(at, q)
 		return
 	case l.sim.chance(l.Reorder):
 		r.deliver()
-		l.arrive(at.Add(1+l.sim.upTo(l.ReorderBy)), r.cut(from, to))
+		q := r.cut(from, to)
+		q.ECN = ecn
+		l.arrive(at.Add(1+l.sim.upTo(l.ReorderBy)), q)
 		return
 	}
 	l.last = at
 	if !l.GRO || l.Rate > 0 && int64(to-r.from) > max(int64(2*(to-from)), l.Rate/1000) {
 		r.deliver() // what arrives over more than 1 ms is not one superpacket
 	}
-	r.add(from, to, at)
-	if l.sim.chance(l.Duplicate) {
-		l.arrive(at.Add(1+l.sim.upTo(l.Delay/4)), r.cut(from, to))
+	q := r.cut(from, to)
+	q.ECN = ecn
+	if ecn == r.of.ECN {
+		r.add(from, to, at)
+	} else {
+		l.arrive(at, q)
 	}
+	if l.sim.chance(l.Duplicate) {
+		l.arrive(at.Add(1+l.sim.upTo(l.Delay/4)), q)
+	}
+}
+
+// codepoint gives what becomes of an ECN codepoint on the way.
+func (l *Link) codepoint(e wire.ECN) wire.ECN {
+	switch {
+	case l.Bleach:
+		return wire.NotECT
+	case e == wire.CE, e != wire.NotECT && l.sim.chance(l.Mark):
+		l.Marked++
+		return wire.CE
+	}
+	return e
 }
 
 // burstTime bounds a burst, which would outlast everything on a quiet link.

@@ -116,3 +116,51 @@ func TestSeedDecides(t *testing.T) {
 		t.Errorf("%d events in %v %+v, then %d in %v %+v", e1, d1, c1, e2, d2, c2)
 	}
 }
+
+// ECN on a link: marks of ECN-capable segments only, one by one or above a queue,
+// and what bleaches or drops them. A superpacket whose segments differ arrives in
+// pieces.
+func TestLinkMarks(t *testing.T) {
+	send := func(imp Impairments, e wire.ECN) (marked, others int, l *Link) {
+		s := New(1)
+		l = NewLink(s, imp, func(p *Packet) {
+			if n := max(1, (len(p.Data)+999)/1000); p.ECN == wire.CE {
+				marked += n
+			} else {
+				others += n
+			}
+		})
+		for range 20 {
+			l.Send(&Packet{Data: make([]byte, 10_000), GSOSize: 1000, ECN: e})
+		}
+		if err := s.Run(time.Hour, nil); err != nil {
+			t.Fatal(err)
+		}
+		return marked, others, l
+	}
+	for _, tt := range []struct {
+		name           string
+		imp            Impairments
+		ecn            wire.ECN
+		marked, others int // of 200; -1: some
+	}{
+		{"nothing", Impairments{GRO: true}, wire.ECT0, 0, 200},
+		{"all", Impairments{GRO: true, Mark: 1}, wire.ECT0, 200, 0},
+		{"all but Not-ECT", Impairments{GRO: true, Mark: 1}, wire.NotECT, 0, 200},
+		{"some", Impairments{GRO: true, Mark: 0.3}, wire.ECT1, -1, -1},
+		{"above a queue", Impairments{Rate: 1e6, MarkAt: 100_000}, wire.ECT0, -1, -1},
+		{"above a queue, Not-ECT", Impairments{Rate: 1e6, MarkAt: 100_000}, wire.NotECT, 0, 200},
+		{"bleached", Impairments{Mark: 1, Bleach: true}, wire.ECT0, 0, 200},
+		{"dropped", Impairments{DropECT: true}, wire.ECT0, 0, 0},
+		{"not dropped", Impairments{DropECT: true}, wire.NotECT, 0, 200},
+	} {
+		marked, others, l := send(tt.imp, tt.ecn)
+		if tt.marked < 0 {
+			if marked == 0 || others == 0 || marked+others != 200 || l.Marked != marked {
+				t.Errorf("%s: %d marked, %d not, %d counted", tt.name, marked, others, l.Marked)
+			}
+		} else if marked != tt.marked || others != tt.others {
+			t.Errorf("%s: %d marked, %d not; want %d and %d", tt.name, marked, others, tt.marked, tt.others)
+		}
+	}
+}

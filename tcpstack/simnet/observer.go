@@ -43,6 +43,11 @@ type sight struct {
 	anyRight   bool
 	lastTS     uint32
 	anyTS      bool
+
+	fresh   bool     // the packet at hand is the furthest it has sent
+	echo    bool     // accd took a mark of it, and has to echo it
+	sent    wire.Seq // behind the furthest byte accd sent it in custody
+	anySent bool
 }
 
 func newObserver(s *Sim, keys [2]uint64) *Observer {
@@ -78,7 +83,11 @@ func (o *Observer) heard(p *Packet) {
 			me.scale = min(p.Options.WScale, wire.MaxWScale)
 		}
 	}
+	me.fresh = !me.anyCame || me.came.Less(p.End())
 	raise(&me.came, &me.anyCame, p.End())
+	if p.Flags.Has(wire.CWR) {
+		me.echo = false
+	}
 	if p.Options.Has(wire.HasTS) {
 		me.vals[p.Options.TSVal] = true
 	}
@@ -96,6 +105,37 @@ func (s *sight) borrow(p *Packet) {
 	}
 	if p.Options.TSVal == p.Borrowed.Options.TSVal {
 		s.vals[p.Options.TSVal] = true
+	}
+}
+
+// took notes a packet that ended at accd. A mark on what nobody has sent before is
+// to be echoed; what came before may be an old duplicate.
+func (o *Observer) took(f *splice.Flow, p *Packet) {
+	me := &o.side[p.From]
+	if p.ECN == wire.CE && me.fresh && len(p.Data) > 0 && !p.Bad && !p.Forged && !o.lied &&
+		f.Record().ECN && f.State() == splice.InCustody && o.was == splice.InCustody {
+		me.echo = true
+	}
+}
+
+// ecn checks the marks of a packet that accd made (RFC 3168): ECT on new data
+// only, where it was agreed on, and every mark echoed until CWR came.
+func (o *Observer) ecn(f *splice.Flow, p *Packet) {
+	leg := &o.side[p.From.Other()]
+	agreed := f.Record().ECN
+	switch {
+	case o.split:
+	case !agreed && (p.ECN != wire.NotECT || p.Flags.Any(wire.ECE|wire.CWR|wire.AE)):
+		o.sim.Failf("ECN: it was not agreed on: %s", o.line(p))
+	case p.ECN != wire.NotECT && (len(p.Data) == 0 || p.Flags.Has(wire.SYN)):
+		o.sim.Failf("ECN: accd marks what is no data: %s", o.line(p))
+	case p.ECN != wire.NotECT && leg.anySent && p.Seq.Less(leg.sent):
+		o.sim.Failf("ECN: accd marks what it sends again: %s", o.line(p))
+	case leg.echo && f.State() == splice.InCustody && !p.Flags.Any(wire.ECE|wire.RST):
+		o.sim.Failf("ECN: accd does not echo a mark it took: %s", o.line(p))
+	}
+	if len(p.Data) > 0 && (f.State() == splice.InCustody || p.ECN != wire.NotECT) {
+		raise(&leg.sent, &leg.anySent, p.Seq.Add(len(p.Data)))
 	}
 }
 
@@ -128,6 +168,7 @@ func (o *Observer) passed(p *Packet) {
 func (o *Observer) made(f *splice.Flow, p *Packet) {
 	to := p.From.Other()
 	leg, far := &o.side[to], &o.side[p.From]
+	o.ecn(f, p)
 	if n := len(p.Data); n > 0 {
 		off := p.Seq.Sub(far.iss.Add(1))
 		if off < 0 {

@@ -18,6 +18,7 @@ type Packet struct {
 	Is6      bool
 	Seq, Ack wire.Seq
 	Flags    wire.Flags
+	ECN      wire.ECN
 	Window   uint16 // as on the wire
 	Urgent   uint16
 	Options  wire.Options
@@ -64,7 +65,7 @@ func overWire(o *wire.Options) (got wire.Options) {
 
 // packetOf copies what a Conn or a Flow wants to send.
 func packetOf(p *tcpstack.Packet) *Packet {
-	q := &Packet{Seq: p.Seq, Ack: p.Ack, Flags: p.Flags, Window: p.Window, Options: overWire(&p.Options), GSOSize: p.GSOSize}
+	q := &Packet{Seq: p.Seq, Ack: p.Ack, Flags: p.Flags, ECN: p.ECN, Window: p.Window, Options: overWire(&p.Options), GSOSize: p.GSOSize}
 	q.Data = make([]byte, 0, p.Len)
 	for _, b := range p.Payload {
 		q.Data = append(q.Data, b...)
@@ -75,7 +76,7 @@ func packetOf(p *tcpstack.Packet) *Packet {
 // segment copies the packet into a Segment, its payload into pool.
 func (p *Packet) segment(pool *buf.Pool, s *tcpstack.Segment) {
 	*s = tcpstack.Segment{
-		Seq: p.Seq, Ack: p.Ack, Flags: p.Flags, Window: p.Window,
+		Seq: p.Seq, Ack: p.Ack, Flags: p.Flags, ECN: p.ECN, Window: p.Window,
 		Options: p.Options,
 	}
 	if len(p.Data) > 0 {
@@ -111,6 +112,9 @@ func (p *Packet) describe(iss [2]wire.Seq) string {
 	}
 	if p.GSOSize > 0 {
 		fmt.Fprintf(&b, " gso %d", p.GSOSize)
+	}
+	if p.ECN != wire.NotECT {
+		fmt.Fprintf(&b, " %v", p.ECN)
 	}
 	if p.Bad {
 		b.WriteString(" bad checksum")

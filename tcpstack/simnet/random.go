@@ -107,6 +107,24 @@ func (d dice) host(is6 bool) HostConfig {
 	return h
 }
 
+// ecn lets both endpoints, one or none speak ECN, and the path do what paths do to
+// marks. It has dice of its own, so that a seed's network is what it was.
+func (c *Config) ecn(d dice) {
+	for i := range c.Hosts {
+		c.Hosts[i].ECN = d.chance(0.8)
+	}
+	for _, i := range []*Impairments{&c.Near.Out, &c.Near.Back, &c.Far.Out, &c.Far.Back} {
+		if d.chance(0.4) {
+			i.Mark = d.between(0.001, 0.5)
+		}
+		if i.Rate > 0 && d.chance(0.4) {
+			i.MarkAt = int(d.between(3000, 100e3))
+		}
+		i.Bleach = d.chance(0.05)
+		i.DropECT = d.chance(0.05)
+	}
+}
+
 // scripts rolls a dialogue: turns of either side, each of which waits at most
 // for what was said in turns before it, so that it always comes to an end.
 func (d dice) scripts() (s [2]Script) {
@@ -199,5 +217,6 @@ func Random(seed uint64) Config {
 	if d.chance(0.3) {
 		c.Forged = d.attacks(1 + d.IntN(5))
 	}
+	c.ecn(dice{rand.New(rand.NewPCG(seed, 0xec))})
 	return c
 }

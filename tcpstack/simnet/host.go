@@ -127,8 +127,10 @@ func (h *Host) Arrive(p *Packet) {
 		h.Conn.Accept(h.sim.now, h.key, h.iss, &h.seg, &h.in, &h.out, &h.stack)
 		h.begun()
 	default:
+		if tcpstack.Refuse(&h.key, &h.seg, &h.pkt) {
+			h.emit(packetOf(&h.pkt))
+		}
 		h.seg.Drop()
-		h.refuse(p)
 	}
 	h.turn()
 }
@@ -256,21 +258,6 @@ func (h *Host) write(now mono.Time) {
 		h.app.closed = true
 		h.out.Close()
 	}
-}
-
-// refuse answers a packet that belongs to no connection (RFC 9293, 3.10.7.1).
-func (h *Host) refuse(p *Packet) {
-	if p.Flags.Has(wire.RST) {
-		return
-	}
-	r := &Packet{Flags: wire.RST}
-	if p.Flags.Has(wire.ACK) {
-		r.Seq = p.Ack
-	} else {
-		r.Flags |= wire.ACK
-		r.Ack = p.End()
-	}
-	h.emit(r)
 }
 
 func (h *Host) end(err error) {

@@ -19,6 +19,16 @@ func (a Addr) Is4() bool {
 	return *(*[12]byte)(a[:12]) == [12]byte{10: 0xff, 11: 0xff}
 }
 
+// Unicast reports whether a can be the address of one host: not unspecified, not
+// multicast, not broadcast or reserved (RFC 1122, 3.2.1.3; RFC 1112, 4; RFC 4291,
+// 2.5.2 and 2.7). A subnet's broadcast address looks like any other.
+func (a Addr) Unicast() bool {
+	if a.Is4() {
+		return a[12] != 0 && a[12] < 224
+	}
+	return a[0] != 0xff && a != Addr{}
+}
+
 // Tuple names one direction of a TCP connection. It holds no pointers, so it
 // can be a key in tables the garbage collector need not read.
 type Tuple struct {

@@ -53,3 +53,15 @@ func naive(b []byte) uint16 {
 	}
 	return uint16(sum)
 }
+
+func TestUnicast(t *testing.T) {
+	for s, want := range map[string]bool{
+		"10.0.0.1": true, "127.0.0.1": true, "223.255.255.255": true,
+		"0.0.0.0": false, "0.1.2.3": false, "224.0.0.1": false, "239.1.1.1": false, "255.255.255.255": false, "240.0.0.1": false,
+		"::1": true, "2001:db8::1": true, "fe80::1": true, "::": false, "ff02::1": false,
+	} {
+		if got := AddrOf(netip.MustParseAddr(s)).Unicast(); got != want {
+			t.Errorf("%s: %v, want %v", s, got, want)
+		}
+	}
+}

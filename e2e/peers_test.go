@@ -83,10 +83,6 @@ const (
 	peerTime  = 60 * time.Second // no combination takes longer
 )
 
-// peerCustody is the share of payload that accd has to have acknowledged: more
-// than if one of the connections were not in custody.
-const peerCustody = 0.8
-
 // orders are the connections of a combination, all at the same time: one only
 // upwards, one only downwards, one both ways.
 var orders = []peers.Order{{ID: 1, Up: peerBytes}, {ID: 2, Down: peerBytes}, {ID: 3, Up: peerBytes, Down: peerBytes}}
@@ -188,8 +184,8 @@ func (n *network) converse(t *testing.T, d *daemon, c combination) peerResult {
 		o.Seconds = time.Since(begin).Seconds()
 		return err
 	}, func(taken directions) error {
-		if o.Taken = taken.Up + taken.Down; float64(o.Taken) < peerCustody*float64(o.Bytes) {
-			err = fmt.Errorf("accd acknowledged %d of %d bytes, want at least %.0f %%", o.Taken, o.Bytes, 100*peerCustody)
+		if o.Taken = taken.Up + taken.Down; float64(o.Taken) < custody*float64(o.Bytes) {
+			err = fmt.Errorf("accd acknowledged %d of %d bytes, want at least %.0f %%", o.Taken, o.Bytes, 100*custody)
 		}
 		return err
 	})

@@ -63,7 +63,7 @@ func (r *bytesOf) header() (h Header) {
 // that quotes any of it names the connection and the sequence number.
 func FuzzHeader(f *testing.F) {
 	f.Add([]byte{1}, []byte("abc"), byte(1))
-	f.Add([]byte("\x03\x02\x00\x00\x00\x00\x01\x02\x00\x00\x00\x00\x02" + string(make([]byte, 52)) + "\x00\x1d\x05\xb4"), []byte("payload in pieces"), byte(5))
+	f.Add([]byte("\x03\x02\x00\x00\x00\x00\x01\x02\x00\x00\x00\x00\x02"+string(make([]byte, 52))+"\x00\x1d\x05\xb4"), []byte("payload in pieces"), byte(5))
 	f.Add([]byte("\x02 six, and all the options there are, 0123456789 0123456789 0123456789\xff\xff"), []byte{}, byte(0))
 	f.Fuzz(func(t *testing.T, fields, payload []byte, cut byte) {
 		r := &bytesOf{fields}

@@ -1,7 +1,6 @@
 package tcpstack
 
 import (
-	"slices"
 	"testing"
 	"time"
 
@@ -11,7 +10,7 @@ import (
 	"accd/tcpstack/wire"
 )
 
-// FuzzSentQueue holds the queue against a slice.
+// FuzzSentQueue holds the queue against the fate of each byte.
 func FuzzSentQueue(f *testing.F) {
 	for _, b := range seeds() {
 		f.Add(b)
@@ -19,51 +18,69 @@ func FuzzSentQueue(f *testing.F) {
 	f.Fuzz(func(t *testing.T, ops []byte) {
 		r := &script{ops}
 		var q sentQueue
-		var want []sent
-		var end uint64
-		for r.more() {
-			switch op := r.u8(); {
-			case op < 100 && len(want) < 500:
-				p := q.push()
-				p.off, p.end, p.at = end, end+1+uint64(op), mono.Time(end)
-				x := *p
-				end = x.end
-				if x.fate = fate(op % 3); x.fate == lost {
-					q.lose(p)
-				} else if x.fate == sacked {
-					q.sack(q.n-1, p.off, p.end)
-				}
-				want = append(want, x)
-			case op < 160 && len(want) > 0:
+		var fates []fate // of the bytes, from offset 0 on
+		now, una := mono.Time(1), uint64(0)
+		set := func(from, to uint64, what fate) {
+			for i := from; i < to; i++ {
+				fates[i] = what
+			}
+		}
+		for r.more() && len(fates) < 2000 {
+			op, i := r.u8(), 0
+			if q.n > 0 {
+				i = r.u16() % q.n
+			}
+			now += mono.Time(op % 3)
+			switch {
+			case op < 80 || q.n == 0:
+				x := q.push()
+				x.off, x.end, x.at = uint64(len(fates)), uint64(len(fates))+1+uint64(op%9), now
+				fates = append(fates, make([]fate, x.len())...)
+			case op < 100:
+				una = q.at(0).end
 				q.pop()
-				want = want[1:]
-			case op < 220 && len(want) > 0 && len(want) < 500:
-				i := r.u16() % len(want)
-				if x := want[i]; x.len() > 1 {
-					cut := x.off + 1 + uint64(r.u8())%uint64(x.len()-1)
-					q.split(i, cut)
-					want = slices.Insert(want, i+1, x)
-					want[i].end, want[i+1].off = cut, cut
+			case op < 120:
+				if x := q.at(i); x.len() > 1 && x.fate != sacked {
+					q.split(i, x.off+1+uint64(r.u8())%uint64(x.len()-1))
 				}
-			case op > 252:
-				q.reset()
-				want = nil
-			}
-			if q.n != len(want) {
-				t.Fatalf("%d records, want %d", q.n, len(want))
-			}
-			for i := range want {
-				if g, w := q.at(i), want[i]; g.off != w.off || g.end != w.end || g.at != w.at || g.fate != w.fate {
-					t.Fatalf("record %d is %+v, want %+v", i, *g, w)
+			case op < 180:
+				if x := q.at(i); x.fate != sacked {
+					lo := x.off + uint64(r.u8())%uint64(x.len())
+					hi := lo + 1 + uint64(r.u8())%(x.end-lo)
+					set(lo, hi, sacked)
+					i = q.sack(i, lo, hi)
+				}
+				q.join(i, i)
+			case op < 210:
+				if x := q.at(i); x.fate == flying {
+					q.lose(x)
+					set(x.off, x.end, lost)
+				}
+			default:
+				if x := q.lost(); x != nil {
+					set(x.off, x.end, flying)
+					if op < 235 {
+						x.at = now
+						q.fly(x)
+					} else {
+						q.refly(x)
+					}
 				}
 			}
-			off := uint64(r.u16()) % (end + 2)
-			i := slices.IndexFunc(want, func(x sent) bool { return off < x.end })
-			if i < 0 {
-				i = len(want)
+			q.check(t)
+			for i := range q.n {
+				x := q.at(i)
+				for off := x.off; off < x.end; off++ {
+					if fates[off] != x.fate {
+						t.Fatalf("byte %d has fate %d, want %d", off, x.fate, fates[off])
+					}
+					if got := q.find(off); got != i {
+						t.Fatalf("byte %d is found in record %d, want %d", off, got, i)
+					}
+				}
 			}
-			if got := q.find(off); got != i {
-				t.Fatalf("offset %d is found in record %d, want %d", off, got, i)
+			if end := uint64(len(fates)); q.n > 0 && (q.at(0).off != una || q.last().end != end) || q.n == 0 && una != end {
+				t.Fatalf("the records are not [%d, %d)", una, end)
 			}
 		}
 	})
@@ -196,10 +213,10 @@ func (b *board) send() {
 // what the peer said.
 func (b *board) books() {
 	c := &b.conn
+	c.sent.check(b.t)
 	if c.una != b.una {
 		b.t.Fatalf("SND.UNA %d, want %d", c.una, b.una)
 	}
-	c.sent.check(b.t)
 	at, flight, lostBytes := c.una, 0, 0
 	for i := range c.sent.n {
 		r := c.sent.at(i)

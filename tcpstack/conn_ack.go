@@ -118,7 +118,7 @@ func (c *Conn) cumulative(now mono.Time, ack uint64, d *delivery) {
 			c.sent.split(0, ack)
 			continue
 		}
-		c.delivered(now, r, r.off, r.end, d)
+		c.delivered(now, r, d)
 		c.sent.pop()
 	}
 	c.stats.BytesAcked += ack - c.una
@@ -162,7 +162,7 @@ func (c *Conn) selective(now mono.Time, blocks []wire.Block, ack uint64, d *deli
 				if lo >= hi {
 					continue
 				}
-				c.delivered(now, r, lo, hi, d)
+				c.deliveredPart(now, r, lo, hi, d)
 				j = c.sent.sack(j, lo, hi)
 			}
 			if to = j; from < 0 {
@@ -184,36 +184,37 @@ func (c *Conn) isDSACK(blocks []wire.Block, off, end, ack uint64) bool {
 	return len(blocks) > 1 && c.offset(blocks[1].Left) <= off && end <= c.offset(blocks[1].Right)
 }
 
-// delivered books that the peer now has [from, to) of a packet.
-func (c *Conn) delivered(now mono.Time, r *sent, from, to uint64, d *delivery) {
-	n := int(to - from)
+// deliveredPart books that the peer now has [from, to) of a packet.
+func (c *Conn) deliveredPart(now mono.Time, r *sent, from, to uint64, d *delivery) {
+	off, end := r.off, r.end
+	r.off, r.end = from, to
+	c.delivered(now, r, d)
+	r.off, r.end = off, end
+}
+
+// delivered books a packet that the peer now has.
+func (c *Conn) delivered(now mono.Time, r *sent, d *delivery) {
 	switch r.fate {
 	case sacked:
 		return
 	case flying:
-		c.flight -= n
+		c.flight -= r.len()
 	case lost:
-		c.lostBytes -= n
-	}
-	part := r
-	if n < r.len() {
-		p := *r
-		p.off, p.end = from, to
-		part = &p
+		c.lostBytes -= r.len()
 	}
 	if r.probe {
-		c.probeDelivered(now, part)
+		c.probeDelivered(now, r)
 	}
-	if n >= c.mss {
-		c.fullDelivered(part)
+	if r.len() >= c.mss {
+		c.fullDelivered(r)
 	}
-	d.bytes += n
+	d.bytes += r.len()
 	c.ecn.ectArrived(r)
-	c.rate.got(now, r, n)
+	c.rate.got(now, r, r.len())
 	if !c.rec.frto || !r.again {
 		// While F-RTO doubts the timeout, so it doubts that this is the ACK of
 		// what was sent last.
-		c.rack.delivered(now, part, c.rtt.min)
+		c.rack.delivered(now, r, c.rtt.min)
 	}
 	if r.again {
 		// Karn's rule (RFC 6298, 3). It spoils the others too: what lay

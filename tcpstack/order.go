@@ -13,19 +13,20 @@ func (o *order) at(i int) int32 { return o.room[o.head+i] }
 
 func (o *order) reset() { o.head, o.n = 0, 0 }
 
-// insert puts id before place i; i == n appends.
-func (o *order) insert(i int, id int32) {
-	if i < o.n-i && o.head > 0 {
-		copy(o.room[o.head-1:], o.room[o.head:o.head+i])
-		o.head--
+// open makes k places, at most spare of them, before place i, and gives them to be
+// filled; i == n appends.
+func (o *order) open(i, k int) []int32 {
+	if i < o.n-i && o.head >= k {
+		copy(o.room[o.head-k:], o.room[o.head:o.head+i])
+		o.head -= k
 	} else {
-		if o.head+o.n == len(o.room) {
+		if o.head+o.n+k > len(o.room) {
 			o.spread()
 		}
-		copy(o.room[o.head+i+1:o.head+o.n+1], o.room[o.head+i:o.head+o.n])
+		copy(o.room[o.head+i+k:o.head+o.n+k], o.room[o.head+i:o.head+o.n])
 	}
-	o.n++
-	o.room[o.head+i] = id
+	o.n += k
+	return o.room[o.head+i : o.head+i+k]
 }
 
 // remove takes the places [i, j) out.
@@ -39,12 +40,15 @@ func (o *order) remove(i, j int) {
 	o.n -= j - i
 }
 
+// spare is the least that spread makes.
+const spare = 16
+
 // spread makes room at the end: by moving down where at least half of the room is
 // free, so that each move pays for as many insertions, and else by doubling.
 func (o *order) spread() {
 	room := o.room
-	if 2*o.n > len(room) || len(room) == 0 {
-		room = make([]int32, max(64, 2*len(room)))
+	if 2*o.n > len(room)-2*spare {
+		room = make([]int32, max(4*spare, 2*len(room)))
 	}
 	head := (len(room) - o.n) / 4
 	copy(room[head:], o.room[o.head:o.head+o.n])

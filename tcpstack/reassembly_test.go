@@ -12,7 +12,7 @@ import (
 // order, and knows its ranges.
 func TestReassembly(t *testing.T) {
 	r := random(t)
-	for range 100 {
+	for range 30 {
 		var pool buf.Pool
 		var a reassembly
 		data := make([]byte, 1+r.IntN(300_000))

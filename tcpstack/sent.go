@@ -72,13 +72,14 @@ func (q *sentQueue) record(id int32) *sent {
 
 // push appends a flying record and gives it, to be filled.
 func (q *sentQueue) push() *sent {
-	r := q.place(q.n)
+	r := q.make()
+	q.open(q.n, 1)[0] = r.id
 	q.link(r, q.list[flying].last)
 	return r
 }
 
-// place puts a zero record before place i of the stream, in no list.
-func (q *sentQueue) place(i int) *sent {
+// make gives a zero record that is in no list and has no place in the stream.
+func (q *sentQueue) make() *sent {
 	id := q.free
 	if id != 0 {
 		q.free = q.records[id].next
@@ -89,7 +90,6 @@ func (q *sentQueue) place(i int) *sent {
 		id = int32(len(q.records))
 		q.records = append(q.records, sent{})
 	}
-	q.insert(i, id)
 	r := &q.records[id]
 	*r = sent{id: id}
 	return r
@@ -198,11 +198,14 @@ func (q *sentQueue) sack(i int, lo, hi uint64) int {
 		q.at(i+1).off, r.end = lo, lo
 		return i + 1
 	}
-	if lo > r.off {
+	switch {
+	case lo > r.off && hi < r.end:
+		q.split(i, lo, hi)
+		i++
+	case lo > r.off:
 		q.split(i, lo)
 		i++
-	}
-	if hi < q.at(i).end {
+	case hi < r.end:
 		q.split(i, hi)
 	}
 	r = q.at(i)
@@ -211,15 +214,20 @@ func (q *sentQueue) sack(i int, lo, hi uint64) int {
 	return i
 }
 
-// split cuts record i at offset off, which lies inside it; the part behind is
-// record i+1.
-func (q *sentQueue) split(i int, off uint64) {
-	b := q.place(i + 1)
-	a, id := q.at(i), b.id
-	*b = *a
-	b.id = id
-	a.end, b.off = off, off
-	q.link(b, a.id)
+// split cuts record i at offsets inside it; the parts behind are the records from
+// i+1 on.
+func (q *sentQueue) split(i int, offs ...uint64) {
+	ids := q.open(i+1, len(offs))
+	a := q.order.at(i)
+	for k, off := range offs {
+		b := q.make()
+		id := b.id
+		*b = q.records[a]
+		b.id, b.off = id, off
+		q.records[a].end = off
+		q.link(b, a)
+		ids[k], a = id, id
+	}
 }
 
 // join makes one of the SACKed records [i, j], and of their neighbours if SACKed.

@@ -102,9 +102,9 @@ func (c *Conn) setPathMTU(size int) {
 // payload gives the bytes of a segment whose packet has size bytes.
 func (c *Conn) payload(size int) int { return max(size-c.pmtu.head, minMSS-12) }
 
-// below gives the size to fall back to in a black hole.
-func (m *pathMTU) below() int {
-	if m.size > basePathMTU {
+// below gives the size to fall back to when packets of a size vanish.
+func (m *pathMTU) below(size int) int {
+	if size > basePathMTU {
 		return max(basePathMTU, m.floor)
 	}
 	return m.floor
@@ -237,9 +237,11 @@ func (c *Conn) forgive(r *sent) {
 func (c *Conn) pathTimeout(now mono.Time) {
 	m := &c.pmtu
 	m.probed = 0 // inconclusive (RFC 4821, 7.6.4)
-	next, most := m.below(), pathStrikes
-	small, head := c.payload(next), c.sent.at(0)
-	if m.size <= basePathMTU && c.heard <= head.at {
+	head := c.sent.at(0)
+	size, most := min(m.size, head.len()+m.head), pathStrikes
+	next := m.below(size)
+	small := c.payload(next)
+	if size <= basePathMTU && c.heard <= head.at {
 		most++ // most paths carry that: it is rather an outage
 	}
 	if c.timeouts == 1 || m.passed >= head.at {
@@ -251,7 +253,7 @@ func (c *Conn) pathTimeout(now mono.Time) {
 	if m.passed < head.at {
 		m.strikes++
 	}
-	if m.strikes < most || next >= m.size || head.len() <= small {
+	if m.strikes < most || next >= size {
 		return
 	}
 	m.before, m.until = m.size, c.nxt

@@ -45,6 +45,9 @@ type BoxConfig struct {
 	Split     bool               // each leg has a handshake of its own
 }
 
+// maxGap is the time between two turns from which on steering has had a gap.
+const maxGap = 500 * time.Millisecond
+
 // heartbeat is how long the kernel goes on steering to a process that hangs.
 const heartbeat = 700 * time.Millisecond
 
@@ -152,8 +155,8 @@ func (b *Box) Arrive(p *Packet) {
 }
 
 func (b *Box) receive(p *Packet) {
-	now := b.sim.now
-	b.turned = now
+	now := b.alarm.now()
+	b.turned = b.sim.now
 	b.Seen.heard(p)
 	if p.Bad || !b.take(now, p) {
 		b.pass(p)
@@ -301,7 +304,7 @@ func (b *Box) expire() {
 		return
 	}
 	b.turned = b.sim.now
-	b.flow.Expire(b.sim.now)
+	b.flow.Expire(b.alarm.now())
 	b.note()
 	b.turn()
 }
@@ -310,7 +313,7 @@ func (b *Box) turn() {
 	if b.flow == nil || b.gone || b.hangs {
 		return
 	}
-	now := b.sim.now
+	now := b.alarm.now()
 	for n := 0; ; n++ {
 		to, ok := b.flow.Transmit(now, &b.pkt)
 		b.note()
@@ -352,11 +355,21 @@ func (b *Box) check() {
 func (b *Box) TooBig(p *Packet, mtu int, back func()) {
 	to := p.From.Other()
 	if b.flow != nil && !b.gone && !b.hangs && !b.bypass[to] &&
-		b.flow.PacketTooBig(b.sim.now, to, p.Seq, mtu) == splice.Taken {
+		b.flow.PacketTooBig(b.alarm.now(), to, p.Seq, mtu) == splice.Taken {
 		b.later()
 		return
 	}
 	back()
+}
+
+// Leap moves the box's clock forward. A process that finds more than maxGap
+// between two turns cannot know what went by.
+func (b *Box) Leap(by time.Duration) {
+	b.alarm.fast += by
+	if by > maxGap && !b.gone && !b.hangs {
+		b.gap()
+	}
+	b.expire()
 }
 
 // Fault does one.
@@ -403,7 +416,7 @@ func (b *Box) Fault(f Fault) {
 // what the taps queued meanwhile is old, and comes behind it.
 func (b *Box) wake() {
 	b.hangs, b.busy = false, false
-	if b.sim.now.Sub(b.turned) > 500*time.Millisecond {
+	if b.sim.now.Sub(b.turned) > maxGap {
 		b.gap()
 	}
 	old := b.backlog
@@ -416,7 +429,7 @@ func (b *Box) wake() {
 
 func (b *Box) drain(why splice.Reason) {
 	if b.flow != nil {
-		b.flow.Drain(b.sim.now, why)
+		b.flow.Drain(b.alarm.now(), why)
 		b.note()
 		b.later()
 	}
@@ -424,7 +437,7 @@ func (b *Box) drain(why splice.Reason) {
 
 func (b *Box) gap() {
 	if b.flow != nil {
-		b.flow.Gap(b.sim.now)
+		b.flow.Gap(b.alarm.now())
 		b.note()
 		b.later()
 	}
@@ -440,7 +453,7 @@ func (b *Box) stop() {
 		if b.flow.State() != splice.OnWire {
 			b.Ended = "stopped"
 		}
-		b.flow.Kill(b.sim.now)
+		b.flow.Kill(b.alarm.now())
 		b.note()
 		b.turn()
 	}

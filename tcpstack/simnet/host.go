@@ -87,14 +87,14 @@ func NewHost(s *Sim, side splice.Side, flow int, key wire.Tuple, keys [2]uint64,
 // Connect sends the first SYN.
 func (h *Host) Connect() {
 	h.state = hostActive
-	h.Conn.Dial(h.sim.now, h.key, h.iss, &h.in, &h.out, &h.stack)
+	h.Conn.Dial(h.alarm.now(), h.key, h.iss, &h.in, &h.out, &h.stack)
 	h.begun()
 	h.turn()
 }
 
 // begun sets what differs from host to host: the timestamp clock, and the MSS.
 func (h *Host) begun() {
-	h.Conn.SetTimestamp(uint32(h.sim.now/mono.Time(time.Millisecond)) + h.cfg.Clock)
+	h.Conn.SetTimestamp(uint32(h.alarm.now()/mono.Time(time.Millisecond)) + h.cfg.Clock)
 	if h.cfg.MSS != 0 {
 		h.Conn.OfferMSS(int(h.cfg.MSS))
 	}
@@ -121,10 +121,10 @@ func (h *Host) Arrive(p *Packet) {
 	p.segment(h.pool, &h.seg)
 	switch {
 	case h.state == hostActive:
-		h.Conn.Receive(h.sim.now, &h.seg)
+		h.Conn.Receive(h.alarm.now(), &h.seg)
 	case h.state == hostListen && p.Flags&(wire.SYN|wire.ACK|wire.RST) == wire.SYN:
 		h.state = hostActive
-		h.Conn.Accept(h.sim.now, h.key, h.iss, &h.seg, &h.in, &h.out, &h.stack)
+		h.Conn.Accept(h.alarm.now(), h.key, h.iss, &h.seg, &h.in, &h.out, &h.stack)
 		h.begun()
 	default:
 		if tcpstack.Refuse(&h.key, &h.seg, &h.pkt) {
@@ -138,9 +138,15 @@ func (h *Host) Arrive(p *Packet) {
 // TooBig takes the news that p was longer than mtu.
 func (h *Host) TooBig(seq wire.Seq, mtu int) {
 	if h.Open() {
-		h.Conn.PacketTooBig(h.sim.now, seq, mtu)
+		h.Conn.PacketTooBig(h.alarm.now(), seq, mtu)
 		h.turn()
 	}
+}
+
+// Leap moves the host's clock forward.
+func (h *Host) Leap(by time.Duration) {
+	h.alarm.fast += by
+	h.turn()
 }
 
 // Discard forgets what the host still buffers, at the end of a simulation.
@@ -169,7 +175,7 @@ func (h *Host) buffer() int {
 
 // turn does all that is due: reading, writing, sending, timers.
 func (h *Host) turn() {
-	now := h.sim.now
+	now := h.alarm.now()
 	if h.state != hostActive {
 		return
 	}

@@ -23,12 +23,20 @@ type Impairments struct {
 	Duplicate float64
 	Corrupt   float64 // the checksum will be wrong
 	MTU       int     // larger packets are dropped, and a router says so; 0: no limit
+	Reroutes  []Reroute
+	Silence   float64 // share of what routers say that is lost; 1: they say nothing
 	GRO       bool    // segments of a superpacket arrive together where they survive
 	Mark      float64 // of ECN-capable segments, with CE
 	MarkAt    int     // ECN-capable segments that find more bytes than this waiting are marked; 0: none
 	Bleach    bool    // the ECN codepoint is cleared
 	DropECT   bool    // ECN-capable segments are dropped
 	Outages   []Outage
+}
+
+// Reroute is a change of the MTU in mid-flow; 0: no limit from then on.
+type Reroute struct {
+	At  mono.Time
+	MTU int
 }
 
 // Outage is a time in which everything is lost.
@@ -66,10 +74,10 @@ func (l *Link) Send(p *Packet) {
 		size = p.GSOSize
 	}
 	head := p.headers()
-	if l.MTU > 0 && head+size > l.MTU {
+	if mtu := l.mtu(); mtu > 0 && head+size > mtu {
 		l.Drops.TooBig++
-		if l.TooBig != nil && !p.Bad {
-			l.sim.After(l.Delay, func() { l.TooBig(p, l.MTU) })
+		if l.TooBig != nil && !p.Bad && !l.sim.chance(l.Silence) {
+			l.sim.After(l.Delay, func() { l.TooBig(p, mtu) })
 		}
 		return
 	}
@@ -82,6 +90,17 @@ func (l *Link) Send(p *Packet) {
 		}
 	}
 	run.deliver()
+}
+
+// mtu gives the largest packet that passes now; 0: no limit.
+func (l *Link) mtu() int {
+	mtu := l.MTU
+	for _, r := range l.Reroutes {
+		if r.At <= l.sim.now {
+			mtu = r.MTU
+		}
+	}
+	return mtu
 }
 
 // segment decides the fate of the bytes [from, to) of the packet.

@@ -20,6 +20,15 @@ type Config struct {
 	Box     BoxConfig
 	Faults  []Fault
 	Forged  []Attack
+	Leaps   []Leap
+}
+
+// Leap is a clock that jumps ahead, as when a virtual machine was paused and is
+// told afterwards.
+type Leap struct {
+	At, By time.Duration
+	Box    bool        // accd's clock; else
+	Side   splice.Side // that of this host
 }
 
 // Attack is a forged packet: what, when, whose address it carries, and whether
@@ -68,6 +77,16 @@ func NewNetwork(s *Sim, cfg Config) *Network {
 	}
 	for _, a := range cfg.Forged {
 		s.At(Start.Add(a.At), func() { n.attack(a) })
+	}
+	for _, l := range cfg.Leaps {
+		s.At(Start.Add(l.At), func() {
+			s.Tracef("clock      leaps by %v: %+v", l.By, l)
+			if l.Box {
+				n.Box.Leap(l.By)
+			} else {
+				n.Hosts[l.Side].Leap(l.By)
+			}
+		})
 	}
 	s.Check = n.check
 	return n

@@ -1,8 +1,10 @@
 package simnet
 
 import (
+	"cmp"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"accd/splice"
@@ -188,6 +190,56 @@ func (d dice) attacks(n int) (as []Attack) {
 	return as
 }
 
+// paths rolls what the MTU of a path does beside standing still: other sizes for
+// either leg, changes in mid-flow, and routers that are not heard.
+func (d dice) paths(c *Config) {
+	links := []*Impairments{&c.Near.Out, &c.Near.Back, &c.Far.Out, &c.Far.Back}
+	least := 560
+	if c.Is6 {
+		least = 1280 // RFC 8200, 5
+	}
+	if d.chance(0.15) {
+		// A jumbo network; what lies between may be less.
+		for i := range c.Hosts {
+			c.Hosts[i].Stack.MTU, c.Box.Legs[i].MTU = 9000, 9000
+			if c.Hosts[i].MSS > 1400 {
+				c.Hosts[i].MSS = 8940
+			}
+		}
+	}
+	for _, l := range links {
+		if d.chance(0.15) {
+			l.MTU = []int{1500, 1492, 1400, 1280, 1280 + d.IntN(500), least + d.IntN(900)}[d.IntN(6)]
+		}
+		if d.chance(0.1) {
+			for range 1 + d.IntN(3) {
+				r := Reroute{At: Start.Add(d.duration(10*time.Millisecond, 20*time.Second))}
+				if d.chance(0.7) {
+					r.MTU = least + d.IntN(1000)
+				}
+				l.Reroutes = append(l.Reroutes, r)
+			}
+			slices.SortFunc(l.Reroutes, func(a, b Reroute) int { return cmp.Compare(a.At, b.At) })
+		}
+		if d.chance(0.5) {
+			l.Silence = 1
+		} else if d.chance(0.3) {
+			l.Silence = d.Float64()
+		}
+	}
+}
+
+// leaps rolls clocks that jump, by seconds to hours.
+func (d dice) leaps() (ls []Leap) {
+	for range 1 + d.IntN(3) {
+		ls = append(ls, Leap{
+			At: d.duration(10*time.Millisecond, 20*time.Second), By: d.duration(100*time.Millisecond, 12*time.Hour),
+			Box: d.chance(0.5), Side: splice.Side(d.IntN(2)),
+		})
+	}
+	return ls
+}
+
 // Random gives the network that a seed stands for.
 func Random(seed uint64) Config {
 	d := dice{rand.New(rand.NewPCG(seed, 0xd1ce))}
@@ -218,5 +270,13 @@ func Random(seed uint64) Config {
 		c.Forged = d.attacks(1 + d.IntN(5))
 	}
 	c.ecn(dice{rand.New(rand.NewPCG(seed, 0xec))})
+	// Rolled apart, so that a seed means the same network otherwise.
+	d = dice{rand.New(rand.NewPCG(seed, 0x307))}
+	if d.chance(0.5) {
+		d.paths(&c)
+	}
+	if d.chance(0.1) {
+		c.Leaps = d.leaps()
+	}
 	return c
 }

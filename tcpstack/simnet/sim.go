@@ -151,17 +151,29 @@ func (q *events) Pop() any {
 	return e
 }
 
-// alarm calls wake at one instant that may be moved: the timer of a host or a
-// box, re-armed after each of its turns.
+// alarm is the clock of a host or a box, and calls wake at one instant that may
+// be moved: its timer, re-armed after each of its turns.
 type alarm struct {
 	sim  *Sim
 	wake func()
-	at   mono.Time // of the event under way; 0: none
+	fast time.Duration // what the clock is ahead of the simulation's
+	at   mono.Time     // of the event under way; 0: none
 	want mono.Time
 }
 
-// set moves the alarm; mono.Never stops it.
+// now gives the time by the clock.
+func (a *alarm) now() mono.Time { return a.sim.now.Add(a.fast) }
+
+// set moves the alarm to a time of the clock; mono.Never stops it.
 func (a *alarm) set(at mono.Time) {
+	if at != mono.Never {
+		at = at.Add(-a.fast)
+	}
+	a.arm(at)
+}
+
+// arm is set for a time of the simulation.
+func (a *alarm) arm(at mono.Time) {
 	a.want = at
 	if at == mono.Never || a.at != 0 && a.at <= at {
 		return // the event under way looks at want
@@ -177,7 +189,7 @@ func (a *alarm) ring(at mono.Time) {
 	}
 	a.at = 0
 	if a.want > at {
-		a.set(a.want)
+		a.arm(a.want)
 		return
 	}
 	a.wake()

@@ -85,6 +85,10 @@ func (f *Flow) Drain(now mono.Time, why Reason) {
 // Gap notes that steering had a gap: what is in custody drains, and the record
 // is unsynced until fresh segments have shown where the flow is.
 func (f *Flow) Gap(now mono.Time) {
+	if c := f.c; c != nil {
+		c.conn[Client].Stalled()
+		c.conn[Server].Stalled()
+	}
 	f.Drain(now, Gap)
 	if f.state == OnWire || f.state == Draining {
 		f.unsync()

@@ -190,6 +190,15 @@ func (c *Conn) NextHeld(now mono.Time) (seq wire.Seq, ref buf.Ref, ok bool) {
 	return c.rcvSeq(off), ref, ok
 }
 
+// Stalled says that time passed without the Conn being looked at, or that the
+// clock leapt: what is in flight tells nothing of the path's round trip.
+func (c *Conn) Stalled() {
+	for i := range c.sent.n {
+		r := c.sent.at(i)
+		r.again, r.probe = true, false // as Karn has it for what was sent twice
+	}
+}
+
 // Relayed says that a segment with this ack and right edge (ack + window) of the
 // opposite endpoint passed to the peer unmodified: what this Conn sends must not
 // say less (invariant I3).

@@ -42,6 +42,9 @@ func (r *rttState) init(now mono.Time, floor time.Duration, snap *Snapshot) {
 // sample takes one measurement, from accd's own send time of a packet that was
 // sent once (Karn; RFC 6298, 3).
 func (r *rttState) sample(d time.Duration) {
+	if d > rtoMax {
+		return // no path is that long: the clock has leapt
+	}
 	d = max(d, time.Microsecond)
 	r.latest = d
 	r.backoff = 0 // RFC 6298, 5: a new measurement takes the backoff back
@@ -56,6 +59,9 @@ func (r *rttState) sample(d time.Duration) {
 // observe takes a measurement for the minimum: the round trip of the packet
 // sent last among those an ACK is about, free of delayed-ACK time.
 func (r *rttState) observe(now mono.Time, d time.Duration) {
+	if d > rtoMax {
+		return
+	}
 	d = max(d, time.Microsecond)
 	if r.min == 0 || d <= r.min || now.Sub(r.minAt) > minRTTWindow {
 		r.min, r.minAt = d, now

@@ -5,6 +5,30 @@ import (
 	"time"
 )
 
+// A clock that leaps by hours is no round trip: pacing and the timeout stay what
+// they were. What was in flight over a stall of seconds is not measured either.
+func TestLeapIsNoRoundTrip(t *testing.T) {
+	for name, leap := range map[string]time.Duration{"hours": 4 * time.Hour, "seconds": 5 * time.Second} {
+		t.Run(name, func(t *testing.T) {
+			s := established(t, nil, nil)
+			rto := s.c.RTO()
+			s.write(4000)
+			s.sendAll()
+			s.wait(leap)
+			if leap < rtoMax {
+				s.c.Stalled()
+			}
+			s.peer(0, 0, 4000)
+			if s.c.RTO() != rto {
+				t.Errorf("RTO %v after a leap by %v, want %v", s.c.RTO(), leap, rto)
+			}
+			if _, smallest := s.c.RTT(); smallest != rtt {
+				t.Errorf("smallest round trip %v", smallest)
+			}
+		})
+	}
+}
+
 // RFC 6298, 5: the backoff stays until there is a new measurement, which what
 // was sent again does not give (Karn). Else a path that became longer than the
 // timeout would see every segment several times for ever.

@@ -449,6 +449,14 @@ const lastWords = time.Second
 // stop is the deadline of a stop: what is still held is reset, and the process
 // ends.
 func (b *Box) stop() {
+	b.kill()
+	b.sim.After(lastWords, func() {
+		b.kill() // a split handshake may have ended meanwhile
+		b.crash()
+	})
+}
+
+func (b *Box) kill() {
 	if b.flow != nil && b.flow.State() != splice.Gone {
 		if b.flow.State() != splice.OnWire {
 			b.Ended = "stopped"
@@ -457,7 +465,6 @@ func (b *Box) stop() {
 		b.note()
 		b.turn()
 	}
-	b.sim.After(lastWords, b.crash)
 }
 
 // crash is the end of the process: memory is gone, the ledger stays.

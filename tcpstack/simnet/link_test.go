@@ -100,6 +100,28 @@ func TestLinkMTU(t *testing.T) {
 	}
 }
 
+// The MTU changes in mid-flow, and routers may not be heard.
+func TestLinkReroute(t *testing.T) {
+	s := New(1)
+	got := 0
+	l := NewLink(s, Impairments{MTU: 1500, Silence: 1, Reroutes: []Reroute{{Start.Add(time.Second), 1000}, {Start.Add(2 * time.Second), 0}}},
+		func(*Packet) { got++ })
+	l.TooBig = func(*Packet, int) { t.Error("a silent router is heard") }
+	for i, want := range []int{1, 1, 2} {
+		s.After(time.Duration(i)*time.Second, func() {
+			l.Send(&Packet{Flags: wire.ACK, Data: make([]byte, 1400)})
+		})
+		s.After(time.Duration(i)*time.Second+time.Millisecond, func() {
+			if got != want {
+				t.Errorf("%d packets have arrived after %d s, want %d", got, i, want)
+			}
+		})
+	}
+	if err := s.Run(time.Minute, nil); err != nil {
+		t.Error(err)
+	}
+}
+
 // The same seed makes the same network, packet by packet.
 func TestSeedDecides(t *testing.T) {
 	run := func() (int, time.Duration, BoxCount) {

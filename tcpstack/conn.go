@@ -148,6 +148,7 @@ type Conn struct {
 	relay       relayState
 	probe       bool      // a segment at SND.UNA − 1 is to be sent
 	probes      uint8     // keepalive probes since the peer was heard
+	probedAt    mono.Time // the last of them
 	waitFrom    mono.Time // since when what is sent waits for the peer
 	heard       mono.Time
 	progressed  mono.Time

@@ -39,7 +39,10 @@ func (c *Conn) keepAliveAt() mono.Time {
 	if interval == 0 {
 		interval = keepAliveInterval
 	}
-	return c.heard.Add(idle + time.Duration(c.probes)*interval)
+	if c.probes == 0 {
+		return c.heard.Add(idle)
+	}
+	return c.probedAt.Add(interval) // a clock that leaps must not make the probes one volley
 }
 
 // keepAlive sends the probe that is due, a segment at SND.UNA − 1 without data, or
@@ -57,6 +60,7 @@ func (c *Conn) keepAlive(now mono.Time) {
 		return
 	}
 	c.probes++
+	c.probedAt = now
 	c.Probe()
 }
 

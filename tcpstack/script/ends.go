@@ -45,7 +45,7 @@ func segment(now mono.Time, pool *buf.Pool, side int, p *packet, me, you *end) *
 		s.Options.SACK[s.Options.NSACK] = wire.Block{Left: you.isn.Add(k[0]), Right: you.isn.Add(k[1])}
 		s.Options.NSACK++
 	}
-	if me.ts && !p.noTS && !p.opts.Has(wire.HasTS) && !p.flags.Any(wire.RST) {
+	if me.ts && !p.noTS && !p.opts.Has(wire.HasTS) && !p.flags.Any(wire.RST|wire.SYN) {
 		// A peer's clock ticks in milliseconds of virtual time.
 		s.Options.Set |= wire.HasTS
 		p.ts[0] = uint32(now.Sub(begin)/time.Millisecond) + 1000
@@ -58,7 +58,11 @@ func segment(now mono.Time, pool *buf.Pool, side int, p *packet, me, you *end) *
 		me.tsVal = p.ts[0]
 	}
 	if p.len > 0 {
-		s.Payload = pool.Copy(pattern(side, p.seq-1, p.len))
+		first := p.seq - 1
+		if p.flags.Has(wire.SYN) {
+			first++
+		}
+		s.Payload = pool.Copy(pattern(side, first, p.len))
 	}
 	return s
 }

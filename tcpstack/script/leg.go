@@ -3,6 +3,7 @@ package script
 import (
 	"bytes"
 	"fmt"
+	"slices"
 	"strconv"
 
 	"accd/tcpstack"
@@ -19,7 +20,8 @@ const (
 
 // leg is a Conn whose peer and application the script plays.
 type leg struct {
-	conn    *tcpstack.Conn
+	set     *settings
+	conn    *tcpstack.Conn // nil while it listens
 	in, out tcpstack.Stream
 	pool    buf.Pool
 	end     [2]end
@@ -28,12 +30,27 @@ type leg struct {
 	pkt     tcpstack.Packet
 }
 
-// newLeg makes the Conn of an established line.
+// newLeg begins a leg: its Conn dials, listens or is established.
 func newLeg(now mono.Time, set *settings, how string, args []string) (*leg, error) {
-	g := &leg{}
+	g := &leg{set: set}
 	// Both wrap soon, in every script.
 	g.end[us] = end{isn: wire.SeqOf(0xffff_ff00)}
 	g.end[peer] = end{isn: wire.SeqOf(0x7fff_ff00), win: 65535}
+	if how == "established" {
+		return g, g.resume(now, args)
+	}
+	if len(args) > 0 {
+		return nil, fmt.Errorf("%s needs nothing else: %v; set lines say what it offers", how, args)
+	}
+	if how == "dial" {
+		g.conn = tcpstack.Dial(now, tuple(set.family), g.end[us].isn, &g.in, &g.out, set.config())
+	}
+	return g, nil
+}
+
+// resume makes the Conn of an established line.
+func (g *leg) resume(now mono.Time, args []string) error {
+	set := g.set
 	first := [2]wire.Seq{g.end[us].isn.Add(1), g.end[peer].isn.Add(1)}
 	snap := tcpstack.Snapshot{
 		Tuple: tuple(set.family), MSS: 1000,
@@ -71,17 +88,27 @@ func newLeg(now mono.Time, set *settings, how string, args []string) (*leg, erro
 				set.base.Buffer = n[0]
 			}
 		default:
-			return nil, fmt.Errorf("nothing of a connection: %q with %d numbers; there are mss N, sack, ts, ecn, wscale PEER OURS, win N, rwin N", name, len(n))
+			return fmt.Errorf("nothing of a connection: %q with %d numbers; there are mss N, sack, ts, ecn, wscale PEER OURS, win N, rwin N", name, len(n))
 		}
 	}
 	g.end[peer].win = snap.SndWnd >> snap.SndScale
 	g.conn = tcpstack.Resume(now, &snap, &g.in, &g.out, set.config())
-	return g, nil
+	return nil
 }
 
 func (g *leg) receive(now mono.Time, _ int, p *packet) (string, error) {
 	s := segment(now, &g.pool, peer, p, &g.end[peer], &g.end[us])
-	g.conn.Receive(now, s)
+	switch {
+	case g.conn != nil:
+		g.conn.Receive(now, s)
+	case p.flags&(wire.SYN|wire.ACK|wire.RST) == wire.SYN:
+		g.conn = tcpstack.Accept(now, tuple(g.set.family), g.end[us].isn, s, &g.in, &g.out, g.set.config())
+	default:
+		return "", fmt.Errorf("a listen line waits for a SYN")
+	}
+	var snap tcpstack.Snapshot
+	g.conn.Snapshot(&snap)
+	g.end[peer].ts = snap.Timestamps
 	if s.Payload.Len() > 0 {
 		return "", fmt.Errorf("Receive left the payload behind")
 	}
@@ -89,15 +116,26 @@ func (g *leg) receive(now mono.Time, _ int, p *packet) (string, error) {
 }
 
 func (g *leg) transmit(now mono.Time) (int, *packet, error) {
-	if !g.conn.Transmit(now, &g.pkt) {
+	if g.conn == nil || !g.conn.Transmit(now, &g.pkt) {
 		return 0, nil, nil
 	}
 	p, err := sent(us, &g.pkt, &g.end[us], &g.end[peer])
 	return 0, p, err
 }
 
-func (g *leg) expire(now mono.Time)  { g.conn.Expire(now) }
-func (g *leg) deadline() mono.Time   { return g.conn.Deadline() }
+func (g *leg) expire(now mono.Time) {
+	if g.conn != nil {
+		g.conn.Expire(now)
+	}
+}
+
+func (g *leg) deadline() mono.Time {
+	if g.conn == nil {
+		return mono.Never
+	}
+	return g.conn.Deadline()
+}
+
 func (g *leg) our(n int) wire.Seq    { return g.end[us].isn.Add(n) }
 func (g *leg) ours(n wire.Seq) int   { return n.Sub(g.end[us].isn) }
 func (g *leg) theirs(n wire.Seq) int { return n.Sub(g.end[peer].isn) }
@@ -111,6 +149,9 @@ func (g *leg) command(now mono.Time, name string, args []string) error {
 		}
 	}
 	c := g.conn
+	if c == nil && name != "wait" {
+		return fmt.Errorf("there is no connection yet")
+	}
 	switch what := fmt.Sprintf("%s %d", name, len(n)); what {
 	case "wait 0":
 	case "write 1":
@@ -124,8 +165,18 @@ func (g *leg) command(now mono.Time, name string, args []string) error {
 		return g.discard(g.in.Len())
 	case "read 1":
 		return g.discard(n[0])
-	case "close 0":
+	case "shutdown 0":
 		g.out.Close()
+	case "close 0":
+		c.Close(now)
+	case "answer 0":
+		c.Answer(now)
+	case "offermss 1":
+		c.OfferMSS(n[0])
+	case "unreachable 0": // what a router says of our SYN
+		c.Unreachable(now, g.our(0), slices.Contains(args, "hard"))
+	case "unreachable 1":
+		c.Unreachable(now, g.our(n[0]), slices.Contains(args, "hard"))
 	case "abort 0":
 		c.Abort()
 	case "probe 0":
@@ -171,6 +222,12 @@ func (g *leg) discard(n int) error {
 }
 
 func (g *leg) value(name string) (string, error) {
+	if g.conn == nil {
+		if name == "state" {
+			return "LISTEN", nil
+		}
+		return "", fmt.Errorf("there is no connection to ask for %s", name)
+	}
 	switch name {
 	case "unread":
 		return strconv.Itoa(g.in.Len()), nil
@@ -187,7 +244,9 @@ func (g *leg) finish() error {
 	}
 	g.in.Reset()
 	g.out.Reset()
-	g.conn.Release()
+	if g.conn != nil {
+		g.conn.Release()
+	}
 	if n := g.pool.InUse(); n != 0 {
 		return fmt.Errorf("%d bytes of slabs are still referenced", n)
 	}

@@ -16,7 +16,7 @@ type kind uint8
 
 const (
 	remark   kind = iota // a comment, an empty line, a line of the head
-	begins               // established, flow: the connection is there from now on
+	begins               // established, dial, listen, flow
 	arrives              // a packet to the stack
 	leaves               // a packet of the stack: an expectation
 	asks                 // values: an expectation
@@ -48,7 +48,7 @@ type settings struct {
 }
 
 // beginnings are the words that begin a connection.
-var beginnings = []string{"established", "flow"}
+var beginnings = []string{"established", "dial", "listen", "flow"}
 
 // parse reads a script.
 func parse(src string) (lines []line, set settings, err error) {
@@ -196,12 +196,46 @@ func (s *settings) one(key string, values []string) (err error) {
 		c.MinRTO, err = duration(values[0])
 	case "tso":
 		flag(&c.NoSegmentation, "off")
+	case "synretries":
+		number(&c.SYNRetries)
+	case "sack":
+		flag(&c.NoSACK, "off")
+	case "timestamps":
+		flag(&c.NoTimestamps, "off")
+	case "wscale":
+		if values[0] == "off" {
+			c.NoWindowScale = true
+			break
+		}
+		var n int
+		number(&n)
+		c.WindowScale = uint8(n)
+	case "holdanswer":
+		flag(&c.HoldAnswer, "on")
+	case "holdfin":
+		flag(&c.HoldFIN, "on")
+	case "usertimeout":
+		c.UserTimeout, err = duration(values[0])
+	case "keepalive":
+		err = keepAlive(&c.KeepAlive, values)
 	case "pacing":
 		flag(&c.Unpaced, "off")
 	case "relay":
 		flag(&c.Relay, "on")
 	default:
-		err = fmt.Errorf("nothing to set: %q; there are cc, iw, mtu, buffer, retries, maxrate, minrto, tso, pacing, relay", key)
+		err = fmt.Errorf("nothing to set: %q; docs/scripts.md lists what there is", key)
+	}
+	return err
+}
+
+// keepAlive reads IDLE [INTERVAL [PROBES]].
+func keepAlive(k *tcpstack.KeepAlive, values []string) (err error) {
+	k.On = true
+	if k.Idle, err = duration(values[0]); err == nil && len(values) > 1 {
+		k.Interval, err = duration(values[1])
+	}
+	if err == nil && len(values) > 2 {
+		k.Probes, err = strconv.Atoi(values[2])
 	}
 	return err
 }

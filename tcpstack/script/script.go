@@ -224,7 +224,14 @@ func stamp(d time.Duration) string {
 	if d == 0 {
 		return "+0"
 	}
-	return "+" + d.Truncate(time.Microsecond).String()
+	s := d.Truncate(time.Microsecond).String()
+	if strings.HasSuffix(s, "m0s") {
+		s = strings.TrimSuffix(s, "0s")
+	}
+	if strings.HasSuffix(s, "h0m") {
+		s = strings.TrimSuffix(s, "0m")
+	}
+	return "+" + s
 }
 
 // columns lays a line out.

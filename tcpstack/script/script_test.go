@@ -12,7 +12,7 @@ established mss 1000 sack
 +0       > P. 1:3001(3000) ack 1 gso 1000  # all at once
 +10ms    < . 1:1(0) ack 1001  # the first arrived
          ? una=1001 flight=2000
-+1s      close
++1s      shutdown
 +0       > F. 3001:3001(0) ack 1
 `
 
@@ -51,7 +51,7 @@ func TestFails(t *testing.T) {
 		"another time":          func(s string) string { return strings.Replace(s, "+0       > P.", "+1ms     > P.", 1) },
 		"another value":         func(s string) string { return strings.Replace(s, "una=1001", "una=1002", 1) },
 		"no such value":         func(s string) string { return strings.Replace(s, "una=", "unam=", 1) },
-		"no such command":       func(s string) string { return strings.Replace(s, "close", "shut", 1) },
+		"no such command":       func(s string) string { return strings.Replace(s, "shutdown", "shut", 1) },
 		"no such setting":       func(s string) string { return strings.Replace(s, "set cc", "set ccc", 1) },
 		"no such flag":          func(s string) string { return strings.Replace(s, "< .", "< X", 1) },
 		"a wrong length":        func(s string) string { return strings.Replace(s, "1:1(0) ack 1001", "1:1(5) ack 1001", 1) },

@@ -20,6 +20,10 @@ func connValue(c *tcpstack.Conn, name string, ours, theirs func(wire.Seq) int) (
 	span := func(d time.Duration) string { return d.Truncate(time.Microsecond).String() }
 	number := func(n int) string { return strconv.Itoa(n) }
 	switch name {
+	case "state":
+		return c.State().String(), nil
+	case "pathmtu":
+		return number(c.PathMTU()), nil
 	case "cwnd":
 		return number(window), nil
 	case "ssthresh":

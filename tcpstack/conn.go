@@ -102,28 +102,29 @@ type Conn struct {
 	end     ending        // once closed, without Relay
 
 	// The sending half (conn_send.go).
-	sndSeq0   wire.Seq // the sequence number of out's offset 0
-	una, nxt  uint64   // SND.UNA and SND.NXT as offsets; our FIN counts one
-	edge      uint64   // the right edge the peer offers: una + SND.WND
-	maxWnd    int      // MAX.SND.WND (RFC 5961, 5.2)
-	wl1       wire.Seq // SND.WL1: of the segment that set the window last
-	mss       int      // payload bytes of a full segment, options subtracted
-	pmtu      pathMTU
-	flight    int // bytes in the network: sent, not delivered, not lost
-	lostBytes int // marked lost and not sent again yet
-	sent      sentQueue
-	passed    []chunk // beyond nxt: what the peer was sent before the Conn began
-	rtt       rttState
-	rate      rateState
-	pace      pacer
-	rack      rackState
-	rec       recovery
-	ecn       ecnState
-	retx      retxTimer
-	timeouts  int  // in a row without progress
-	sndClosed bool // our FIN is acknowledged
-	limited   bool // the congestion window held something back since the last ACK
-	blocked   bool // the pacer holds something back
+	sndSeq0    wire.Seq // the sequence number of out's offset 0
+	una, nxt   uint64   // SND.UNA and SND.NXT as offsets; our FIN counts one
+	edge       uint64   // the right edge the peer offers: una + SND.WND
+	maxWnd     int      // MAX.SND.WND (RFC 5961, 5.2)
+	wl1        wire.Seq // SND.WL1: of the segment that set the window last
+	mss        int      // payload bytes of a full segment, options subtracted
+	pmtu       pathMTU
+	flight     int // bytes in the network: sent, not delivered, not lost
+	lostBytes  int // marked lost and not sent again yet
+	sent       sentQueue
+	passed     []chunk // beyond nxt: what the peer was sent before the Conn began
+	rtt        rttState
+	rate       rateState
+	pace       pacer
+	rack       rackState
+	rec        recovery
+	ecn        ecnState
+	retx       retxTimer
+	timeouts   int    // in a row without progress
+	sndClosed  bool   // our FIN is acknowledged
+	urgentTold uint64 // the mark that a packet has told of last
+	limited    bool   // the congestion window held something back since the last ACK
+	blocked    bool   // the pacer holds something back
 
 	// The receiving half (conn_recv.go).
 	rcvSeq0   wire.Seq // the sequence number of in's offset 0

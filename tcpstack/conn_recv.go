@@ -58,6 +58,7 @@ func (c *Conn) Receive(now mono.Time, s *Segment) {
 // receiveText runs the steps from the sixth on: what the segment carries.
 func (c *Conn) receiveText(now mono.Time, s *Segment) {
 	end := s.End()
+	c.receiveUrgent(s)
 	c.receiveData(now, s)
 	if s.Flags.Has(wire.FIN) {
 		c.receiveFIN(now, end.Add(-1))

@@ -33,7 +33,7 @@ func (c *Conn) Transmit(now mono.Time, p *Packet) bool {
 		return c.sendAck(now, p)
 	}
 	return c.sendTailProbe(now, p) || c.sendAgain(now, p) || c.sendNew(now, p) ||
-		c.sendProbe(now, p) || c.ackDue() && c.sendAck(now, p)
+		c.sendUrgent(now, p) || c.sendProbe(now, p) || c.ackDue() && c.sendAck(now, p)
 }
 
 // sendAgain sends the first lost packet, or as much of it as may leave.
@@ -156,8 +156,8 @@ func (c *Conn) may(now mono.Time, n int) int {
 // more where the round trip is short (Linux's tcp_tso_autosize), two segments
 // at least.
 func (c *Conn) burst() int {
-	if c.cfg.NoSegmentation {
-		return c.mss
+	if _, urgent := c.out.Urgent(); urgent || c.cfg.NoSegmentation {
+		return c.mss // the pointer is right for one segment only
 	}
 	n := maxPayload
 	if rate := c.pacingRate(); rate > 0 {
@@ -229,6 +229,7 @@ func (c *Conn) fill(now mono.Time, r *sent, p *Packet) {
 		}
 	}
 	c.mark(r, p)
+	c.stampUrgent(p, r.off)
 	c.stamp(now, p)
 	c.acknowledge(p)
 }

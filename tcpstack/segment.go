@@ -12,6 +12,7 @@ type Segment struct {
 	Flags    wire.Flags
 	ECN      wire.ECN // of its IP header
 	Window   uint16   // as on the wire, unscaled
+	Urgent   uint16   // the urgent pointer, meaningful with URG
 	Options  wire.Options
 	Payload  buf.Ref
 }
@@ -44,6 +45,7 @@ type Packet struct {
 	Flags    wire.Flags // CWR is the first segment's alone
 	ECN      wire.ECN   // for the IP header
 	Window   uint16     // as on the wire, scaled
+	Urgent   uint16     // the urgent pointer, 0 without URG
 	Options  wire.Options
 	Payload  [][]byte
 	Len      int // bytes in Payload
@@ -52,7 +54,7 @@ type Packet struct {
 
 // reset makes p empty and keeps the room of Payload.
 func (p *Packet) reset() {
-	p.Flags, p.ECN, p.Window, p.Len, p.GSOSize = 0, 0, 0, 0, 0
+	p.Flags, p.ECN, p.Window, p.Urgent, p.Len, p.GSOSize = 0, 0, 0, 0, 0, 0
 	p.Options.Set, p.Options.NSACK = 0, 0
 	p.Payload = p.Payload[:0]
 }

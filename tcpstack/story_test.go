@@ -189,6 +189,9 @@ func (s *story) show(p *Packet) string {
 	if p.ECN != wire.NotECT {
 		fmt.Fprintf(&b, " %v", p.ECN)
 	}
+	if p.Flags.Has(wire.URG) {
+		fmt.Fprintf(&b, " urg %d", p.Urgent)
+	}
 	for _, k := range p.Options.Blocks() {
 		fmt.Fprintf(&b, " sack %d:%d", k.Left.Sub(wire.SeqOf(peerISN)), k.Right.Sub(wire.SeqOf(peerISN)))
 	}

@@ -12,6 +12,7 @@ type Stream struct {
 	head, n   int
 	hint      int    // index, from head, where the last Gather ended
 	packed    uint64 // Pack has looked at what is before it
+	urgent    uint64 // the bytes before it are urgent; see SetUrgent
 	closed    bool
 }
 

@@ -128,7 +128,7 @@ func above(ttl uint8) uint8 {
 func (s *shard) read(f *link.Frame) {
 	v, seg := &s.view, &s.segment
 	seg.Seq, seg.Ack = v.Seq(), v.Ack()
-	seg.Flags, seg.ECN, seg.Window = v.Flags(), v.ECN(), v.Window()
+	seg.Flags, seg.ECN, seg.Window, seg.Urgent = v.Flags(), v.ECN(), v.Window(), v.Urgent()
 	seg.Options.Decode(v.OptionBytes())
 	seg.Payload = buf.Ref{}
 	if v.Data < v.End {

@@ -34,7 +34,7 @@ func (s *shard) emit(to splice.Side) {
 	d, p, h := &s.dev[to], &s.packet, &s.header
 	h.DstMAC, h.SrcMAC = d.mac, d.neighbour
 	h.Tuple, h.TOS, h.TTL, h.FlowLabel = s.template.Tuple, s.template.TOS|uint8(p.ECN), s.template.TTL, s.template.FlowLabel
-	h.Seq, h.Ack, h.Flags, h.Window, h.Urgent = p.Seq, p.Ack, p.Flags, p.Window, 0
+	h.Seq, h.Ack, h.Flags, h.Window, h.Urgent = p.Seq, p.Ack, p.Flags, p.Window, p.Urgent
 	h.Options, h.PayloadLen = &p.Options, p.Len
 	n, l4 := h.Put(s.head[:])
 	s.virtio = wire.VirtioHeader{}

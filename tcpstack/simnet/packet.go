@@ -65,7 +65,7 @@ func overWire(o *wire.Options) (got wire.Options) {
 
 // packetOf copies what a Conn or a Flow wants to send.
 func packetOf(p *tcpstack.Packet) *Packet {
-	q := &Packet{Seq: p.Seq, Ack: p.Ack, Flags: p.Flags, ECN: p.ECN, Window: p.Window, Options: overWire(&p.Options), GSOSize: p.GSOSize}
+	q := &Packet{Seq: p.Seq, Ack: p.Ack, Flags: p.Flags, ECN: p.ECN, Window: p.Window, Urgent: p.Urgent, Options: overWire(&p.Options), GSOSize: p.GSOSize}
 	q.Data = make([]byte, 0, p.Len)
 	for _, b := range p.Payload {
 		q.Data = append(q.Data, b...)

@@ -109,7 +109,7 @@ func TestSettings(t *testing.T) {
 	if d := cmp.Diff(wan, bulk.WAN); d != "" {
 		t.Error("WAN:", d)
 	}
-	if bulk.Profile(LAN).Name != "lan" || bulk.Profile(Unknown).Name != "default" || bulk.Line != 35 {
+	if bulk.Profile(LAN).Name != "lan" || bulk.Profile(Unknown).Name != "default" || bulk.Line != 35 || !bulk.Jumbo || table.Verdicts()[2].Jumbo {
 		t.Errorf("verdict: %+v", bulk)
 	}
 	if table.Admin.Socket != "/run/accd/lab.sock" || table.Log.Level != "debug" || len(table.Hash) != 12 {

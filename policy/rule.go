@@ -61,6 +61,7 @@ func (r *reader) rule(n *yaml.Node, s *sides, profiles map[string]Profile) *rule
 				v.Handshake = Split
 			}
 		}},
+		{"jumbo", func(n *yaml.Node) { r.boolean(n, "jumbo", &v.Jumbo) }},
 		{"lan", func(n *yaml.Node) { r.ruleSide(n, LAN, s, &v.LAN, profiles) }},
 		{"wan", func(n *yaml.Node) { r.ruleSide(n, WAN, s, &v.WAN, profiles) }},
 		{"control", nil},
@@ -74,7 +75,7 @@ func (r *reader) rule(n *yaml.Node, s *sides, profiles map[string]Profile) *rule
 	if found["action"] == nil {
 		r.errorf(n, "the rule has no action: add one (accepted: accelerate, pass)")
 	} else if v.Action == Pass {
-		for _, key := range []string{"lan", "wan", "handshake"} {
+		for _, key := range []string{"lan", "wan", "handshake", "jumbo"} {
 			if found[key] != nil && r.isPass(n) {
 				r.errorf(found[key], "%q has no meaning in a rule whose action is pass: remove it", key)
 			}

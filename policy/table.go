@@ -81,6 +81,7 @@ type Verdict struct {
 	Index       int // among the enabled rules, from 0
 	Action      Action
 	Handshake   Handshake
+	Jumbo       bool    // each leg has its own MTU: the MSS is not clamped to the smallest
 	LAN, WAN    Profile // of the leg on that side
 	Other       Profile // of a leg on neither
 }

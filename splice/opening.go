@@ -124,6 +124,15 @@ func (o *Opening) slot(now mono.Time, t *wire.Tuple, make bool) *handshake {
 	return oldest
 }
 
+// Asked gives what the client's SYN of a handshake that is being followed came with.
+func (o *Opening) Asked(now mono.Time, client wire.Tuple) (m Meta, ok bool) {
+	h := o.slot(now, &client, false)
+	if h == nil || h.syn.at == 0 {
+		return Meta{}, false
+	}
+	return h.syn.meta, true
+}
+
 // Follows reports whether the handshake of a client's tuple is being followed.
 func (o *Opening) Follows(now mono.Time, client wire.Tuple) bool {
 	return o.slot(now, &client, false) != nil

@@ -160,7 +160,7 @@ func (s *shard) handshake(from splice.Side, client wire.Tuple, fl *flow, meta sp
 	case relayed && s.rewrite(from, client, meta):
 		return nil, Rewritten
 	case relayed:
-		splice.RelaySYN(&s.view, s.terms.clamp(s.view.Is6))
+		splice.RelaySYN(&s.view, s.mss(from, client, meta))
 		return nil, Opening
 	}
 	return nil, NoFlow
@@ -184,6 +184,37 @@ func (s *shard) rewrite(from splice.Side, client wire.Tuple, meta splice.Meta) b
 	s.template = splice.Template{Tuple: s.view.Tuple(), TTL: meta.TTL, TOS: meta.TOS &^ 3, FlowLabel: meta.FlowLabel}
 	s.emit(from.Other())
 	return true
+}
+
+// mss gives what the MSS of a relayed SYN or SYN-ACK is clamped to: what all
+// networks carry or, where the rule says jumbo, what the leg it goes out on does,
+// since accd is what sends on the other. An endpoint whose network is not known
+// before it answers is taken to be across from the one that asks.
+func (s *shard) mss(from splice.Side, client wire.Tuple, meta splice.Meta) int {
+	asked := meta
+	if from == splice.Server {
+		var ok bool
+		if asked, ok = s.opening.Asked(s.now, client); !ok {
+			return s.terms.clamp(s.view.Is6)
+		}
+	}
+	near := s.network(client, splice.Client, asked.From)
+	if !s.decide(client, near, asked.TOS).Jumbo {
+		return s.terms.clamp(s.view.Is6)
+	}
+	if from == splice.Server {
+		return s.terms.carries(near, s.view.Is6)
+	}
+	far := s.network(client, splice.Server, splice.Unknown)
+	if far == policy.Unknown {
+		switch near {
+		case policy.LAN:
+			far = policy.WAN
+		case policy.WAN:
+			far = policy.LAN
+		}
+	}
+	return s.terms.carries(far, s.view.Is6)
 }
 
 // mayOpen says whether a client's SYN is followed, and why not.

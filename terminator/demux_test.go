@@ -124,6 +124,41 @@ func TestRelayedSYN(t *testing.T) {
 	b.wantReason(Opening, 2)
 }
 
+// custody.md, Opening: where the rule says jumbo the MSS is clamped to what the leg
+// carries that the SYN goes out on.
+func TestRelayedSYNJumbo(t *testing.T) {
+	b := newBox(t, 1, func(c *Config) {
+		c.MTU = [3]int{0, 9000, 1400}
+		c.Policy = table(t, strings.Replace(config, "action: accelerate,", "action: accelerate, jumbo: true,", 1))
+	})
+	offer := synOptions
+	offer.MSS = 8960
+	answer := synAckOptions
+	answer.MSS = 8960
+	want := func(mss uint16) {
+		t.Helper()
+		g := b.want1(0)
+		var o wire.Options
+		o.Decode(g.view.OptionBytes())
+		if o.MSS != mss || !g.view.ChecksumOK() {
+			t.Errorf("the %v's MSS became %d, want %d", g.side.Other(), o.MSS, mss)
+		}
+	}
+	b.send(splice.Client, packet{tuple: web4, flags: wire.SYN, seq: 1000, window: 65535, options: &offer, net: splice.LAN})
+	want(1360)
+	b.send(splice.Server, packet{tuple: web4.Reverse(), flags: wire.SYN | wire.ACK, seq: 5000, ack: 1001, window: 65535, options: &answer, net: splice.WAN})
+	want(8960)
+	b.send(splice.Client, packet{tuple: web4, flags: wire.ACK, seq: 1001, ack: 5001, window: 512, options: &clientTS, net: splice.LAN})
+	b.want1(0)
+	fl := b.term.shards[0].flows.find(web4)
+	if fl == nil {
+		t.Fatal("no flow")
+	}
+	if l := fl.Terms().Leg; l[splice.Client].MTU != 9000 || l[splice.Server].MTU != 1400 {
+		t.Errorf("the legs' MTUs are %d and %d", l[splice.Client].MTU, l[splice.Server].MTU)
+	}
+}
+
 func TestRuleThatPassesLeavesTheSYNAlone(t *testing.T) {
 	b := newBox(t, 1)
 	p := packet{tuple: ssh4, flags: wire.SYN | wire.ECE | wire.CWR, seq: 1000, window: 65535, options: &wire.Options{Set: wire.HasMSS, MSS: 8960}, net: splice.LAN}

@@ -88,6 +88,9 @@ func (t *terms) leg(p *policy.Profile, n policy.Network) *tcpstack.Config {
 	return c
 }
 
+// carries gives the largest MSS that a network carries.
+func (t *terms) carries(n policy.Network, is6 bool) int { return t.mtu[n] - headers(is6) }
+
 // clamp gives the largest MSS that all networks carry.
 func (t *terms) clamp(is6 bool) int {
 	return min(t.mtu[0], t.mtu[1], t.mtu[2]) - headers(is6)

@@ -32,7 +32,7 @@ func (s *shard) loop() error {
 		if next == now {
 			continue
 		}
-		if err := s.wait.wait(next.Sub(s.t.clock.now())); err != nil {
+		if err := s.wait.Wait(next.Sub(s.t.clock.now())); err != nil {
 			return err
 		}
 	}

@@ -91,7 +91,7 @@ type shard struct {
 	turns    atomic.Uint64
 	quiet    chan struct{} // closed when the shard is stopping and holds nothing
 	quit     atomic.Bool
-	wait     waiter
+	wait     link.Waiter
 }
 
 // requests are functions that others want run between two turns.
@@ -280,7 +280,7 @@ func (s *shard) ask(do func(*shard)) {
 // wake ends the wait of the shard, if it waits.
 func (s *shard) wake() {
 	if !s.pending.Swap(true) {
-		s.wait.wake()
+		s.wait.Wake()
 	}
 }
 

@@ -97,7 +97,7 @@ func New(cfg Config) (*Terminator, error) {
 		s, err := t.newShard(i, offload, ledgers[i])
 		if err != nil {
 			for _, s := range t.shards {
-				s.wait.close()
+				s.wait.Close()
 			}
 			return nil, err
 		}
@@ -114,7 +114,7 @@ func (t *Terminator) newShard(i int, offload bool, ledger *splice.Ledger) (*shar
 		s.dev[side] = device{queue: tap.Queues[i], mac: tap.MAC, neighbour: [6]byte{0x02, 0xac, 0xcd}, offload: offload}
 		fds = append(fds, tap.Queues[i].FD())
 	}
-	if err := s.wait.open(fds...); err != nil {
+	if err := s.wait.Open(fds...); err != nil {
 		return nil, err
 	}
 	s.opening = splice.NewOpening(t.cfg.Openings)
@@ -165,7 +165,7 @@ func (t *Terminator) Run(ctx context.Context) error {
 	}
 	wg.Wait()
 	for _, s := range t.shards {
-		s.wait.close()
+		s.wait.Close()
 		for side := range s.dev {
 			err = errors.Join(err, s.dev[side].queue.Close())
 		}

@@ -1,4 +1,4 @@
-package terminator
+package link
 
 import (
 	"encoding/binary"
@@ -9,47 +9,49 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// waiter waits for the descriptors of a shard's queues, for wake, or for time
-// to pass.
-type waiter struct {
+// Waiter waits for the descriptors of queues, for Wake, or for time to pass. Open
+// it before use.
+type Waiter struct {
 	epoll, event int
 	coarse       bool // the kernel has no epoll_pwait2 (before 5.11): milliseconds
 }
 
-func (w *waiter) open(fds ...int) error {
+// Open begins to watch descriptors; those below 0 are left out.
+func (w *Waiter) Open(fds ...int) error {
 	var err error
 	if w.epoll, err = unix.EpollCreate1(unix.EPOLL_CLOEXEC); err != nil {
-		return fmt.Errorf("terminator: epoll: %w", err)
+		return fmt.Errorf("link: epoll: %w", err)
 	}
 	if w.event, err = unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK); err != nil {
 		_ = unix.Close(w.epoll)
-		return fmt.Errorf("terminator: eventfd: %w", err)
+		return fmt.Errorf("link: eventfd: %w", err)
 	}
 	for _, fd := range append(fds, w.event) {
 		if fd < 0 {
 			continue
 		}
 		if err := unix.EpollCtl(w.epoll, unix.EPOLL_CTL_ADD, fd, &unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(fd)}); err != nil {
-			w.close()
-			return fmt.Errorf("terminator: epoll on a queue: %w", err)
+			w.Close()
+			return fmt.Errorf("link: epoll on a queue: %w", err)
 		}
 	}
 	return nil
 }
 
-func (w *waiter) close() {
+// Close gives up the descriptors of the Waiter itself.
+func (w *Waiter) Close() {
 	_ = unix.Close(w.epoll)
 	_ = unix.Close(w.event)
 }
 
-// wake ends the wait that goes on, or else the next.
-func (w *waiter) wake() {
+// Wake ends the wait that goes on, or else the next.
+func (w *Waiter) Wake() {
 	one := binary.NativeEndian.AppendUint64(nil, 1)
 	_, _ = unix.Write(w.event, one)
 }
 
-// wait returns when there is something to read, when woken, or after d.
-func (w *waiter) wait(d time.Duration) error {
+// Wait returns when there is something to read, when woken, or after d.
+func (w *Waiter) Wait(d time.Duration) error {
 	d = max(d, 0) // a negative one would be for ever
 	var events [4]unix.EpollEvent
 	var n int
@@ -73,7 +75,7 @@ func (w *waiter) wait(d time.Duration) error {
 		w.coarse = true
 		return nil
 	default:
-		return fmt.Errorf("terminator: waiting for frames: %w", errno)
+		return fmt.Errorf("link: waiting for frames: %w", errno)
 	}
 	for _, e := range events[:n] {
 		if e.Fd == int32(w.event) {

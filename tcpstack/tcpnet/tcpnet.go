@@ -1,0 +1,221 @@
+// Package tcpnet gives tcpstack the interface of package net: a Stack is TCP on one
+// device, its connections are net.Conns and its listeners net.Listeners, so that
+// net/http and everything else that speaks net runs on a tap, or on anything that
+// is a link.Queue, with no help from the kernel's TCP.
+//
+//	queue, _ := link.NewTap(file, 1500, true)
+//	stack, _ := tcpnet.New(tcpnet.Config{Queue: queue, Addrs: []netip.Prefix{netip.MustParsePrefix("10.9.0.2/24")}})
+//	defer stack.Close()
+//	listener, _ := stack.Listen("tcp", ":80")
+//	http.Serve(listener, handler)
+//	client := http.Client{Transport: &http.Transport{DialContext: stack.DialContext}}
+//
+// What tcpstack leaves to its user lives here: the clock, the goroutine that reads
+// the device, the lock, the demultiplexing of segments, and the neighbours on the
+// link (ARP, and neighbour discovery for IPv6). One lock guards a Stack: it is for
+// programs with some thousands of connections, not for a middlebox.
+//
+// There is no routing beyond one gateway per family, no ICMP echo, no
+// fragmentation and no UDP.
+package tcpnet
+
+import (
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"sync"
+	"time"
+
+	"accd/tcpstack"
+	"accd/tcpstack/buf"
+	"accd/tcpstack/mono"
+	"accd/tcpstack/timer"
+	"accd/tcpstack/wire"
+	"accd/terminator/link"
+)
+
+// Config is what a Stack is made of.
+type Config struct {
+	// Queue is the device, which the Stack owns from then on.
+	Queue link.Queue
+	// MAC is the device's own address; zero: one at random.
+	MAC [6]byte
+	// Addrs are the addresses of the Stack, each with the network that is on the
+	// link.
+	Addrs []netip.Prefix
+	// Gateways lead to what is on no network of Addrs, one per family at most.
+	Gateways []netip.Addr
+	// TCP is how connections behave. An MTU of 0 is that of the Queue.
+	TCP tcpstack.Config
+	// SendBuffer is how many bytes Write takes before it waits; 0: 1 MiB.
+	SendBuffer int
+	// Backlog is how many connections wait for Accept at most; 0: 128.
+	Backlog int
+}
+
+// Ours.
+const (
+	defaultSendBuffer = 1 << 20
+	defaultBacklog    = 128
+	batch             = 64   // frames read before what they caused is sent
+	copyPiece         = 64 << 10 // bytes of a Write that are kept together
+	mostConns         = 1 << 16
+)
+
+// Stack is TCP on one device.
+type Stack struct {
+	cfg    Config
+	tcp    tcpstack.Config
+	epoch  time.Time
+	waiter link.Waiter
+	ended  chan struct{} // closed when the loop is over
+
+	mu        sync.Mutex
+	failed    error // the device is gone, or Close
+	secret    tcpstack.Secret
+	pool      buf.Pool
+	wheel     timer.Wheel[*conn]
+	conns     map[wire.Tuple]*conn // by tuple, Src is ours
+	listeners map[netip.AddrPort]*Listener
+	neighbours
+	sleeping mono.Time // the loop wakes then by itself; 0: it does not sleep
+
+	// Reused for every packet.
+	frame   link.Frame
+	view    wire.View
+	segment tcpstack.Segment
+	packet  tcpstack.Packet
+	header  wire.Header
+	virtio  wire.VirtioHeader
+	head    [wire.MaxHeader]byte
+}
+
+// New makes a Stack and starts it.
+func New(cfg Config) (*Stack, error) {
+	s := &Stack{
+		cfg: cfg, tcp: cfg.TCP, epoch: time.Now().Add(-time.Hour), ended: make(chan struct{}),
+		conns: make(map[wire.Tuple]*conn), listeners: make(map[netip.AddrPort]*Listener),
+	}
+	if cfg.Queue == nil || len(cfg.Addrs) == 0 {
+		return nil, errors.New("tcpnet: a Stack needs a Queue and an address at least")
+	}
+	caps := cfg.Queue.Caps()
+	if s.tcp.MTU == 0 {
+		s.tcp.MTU = caps.MTU
+	}
+	s.tcp.NoSegmentation = s.tcp.NoSegmentation || !caps.Offload
+	if s.cfg.SendBuffer == 0 {
+		s.cfg.SendBuffer = defaultSendBuffer
+	}
+	if s.cfg.Backlog == 0 {
+		s.cfg.Backlog = defaultBacklog
+	}
+	if s.cfg.MAC == [6]byte{} {
+		_, _ = rand.Read(s.cfg.MAC[:]) // never fails
+		s.cfg.MAC[0] = s.cfg.MAC[0]&^1 | 2 // IEEE 802: individual, locally administered
+	}
+	_, _ = rand.Read(s.secret[:])
+	if err := s.neighbours.init(&s.cfg); err != nil {
+		return nil, err
+	}
+	if err := s.waiter.Open(cfg.Queue.FD()); err != nil {
+		return nil, fmt.Errorf("tcpnet: %w", err)
+	}
+	s.wheel.Init(s.now())
+	go s.loop()
+	return s, nil
+}
+
+// now reads the clock, which has run for an hour: no instant is the zero Time.
+func (s *Stack) now() mono.Time { return mono.Time(time.Since(s.epoch)) }
+
+// loop reads the device and runs timers until the device is gone or Close.
+func (s *Stack) loop() {
+	defer close(s.ended)
+	for {
+		s.mu.Lock()
+		now := s.now()
+		more := s.read(now)
+		s.wheel.Advance(now, func(c *conn) {
+			c.tcp.Expire(now)
+			s.flush(now, c)
+		})
+		next := s.wheel.Next()
+		if over := s.failed != nil; over {
+			s.fail()
+			s.mu.Unlock()
+			return
+		}
+		if s.sleeping = next; more {
+			s.sleeping = 0
+		}
+		s.mu.Unlock()
+		if more {
+			continue
+		}
+		if err := s.waiter.Wait(min(next.Sub(s.now()), time.Hour)); err != nil {
+			s.mu.Lock()
+			s.broken(err)
+			s.mu.Unlock()
+		}
+	}
+}
+
+// read takes a batch of frames, and reports whether there may be more.
+func (s *Stack) read(now mono.Time) (more bool) {
+	for range batch {
+		ok, err := s.cfg.Queue.Recv(&s.pool, &s.frame)
+		if err != nil {
+			s.broken(err)
+			return false
+		}
+		if !ok {
+			return false
+		}
+		s.receive(now)
+	}
+	return true
+}
+
+// broken notes that the device is gone.
+func (s *Stack) broken(err error) {
+	if s.failed == nil && err != nil {
+		s.failed = fmt.Errorf("tcpnet: the device: %w", err)
+	}
+}
+
+// fail ends everything there is, with the reason in failed.
+func (s *Stack) fail() {
+	for _, l := range s.listeners {
+		l.end()
+	}
+	for _, c := range s.conns {
+		c.lose(s.failed)
+	}
+	clear(s.conns)
+	clear(s.listeners)
+}
+
+// Close resets all connections and gives up the device. It waits until the Stack
+// has stopped.
+func (s *Stack) Close() error {
+	s.mu.Lock()
+	if s.failed != nil {
+		s.mu.Unlock()
+		<-s.ended
+		return net.ErrClosed
+	}
+	now := s.now()
+	for _, c := range s.conns {
+		c.tcp.Abort()
+		s.transmit(now, c)
+	}
+	s.failed = net.ErrClosed
+	s.mu.Unlock()
+	s.waiter.Wake()
+	<-s.ended
+	s.waiter.Close()
+	return s.cfg.Queue.Close()
+}

@@ -57,6 +57,7 @@ var table = []row{
 	{"tcpstack/cc", []string{"tcpstack/mono"}, nil, "a controller is told facts; it never sees the connection"},
 	{"tcpstack", append([]string{"tcpstack/cc"}, leaves...), nil, "the stack is pure, so that simulation and fuzzing see all of it"},
 	{"tcpstack/simnet", append([]string{"splice"}, belowFlow...), nil, "the simulation drives flows and what is below them; only tests import it"},
+	{"tcpstack/tcpnet/...", append([]string{"tcpstack/tcpnet", "terminator/link", "netcfg"}, belowFlow...), []string{xsys}, "the library for programs: clock, goroutine and lock around Conns, on any device"},
 	{"tcpstack/script", append([]string{"splice"}, belowFlow...), nil, "packet scripts play the peers of Conns and Flows; only tests import it"},
 	{"splice", belowFlow, nil, "custody is pure, so that its invariants can be asserted in simulation"},
 	{"policy", []string{"tcpstack/wire", "tcpstack/cc"}, []string{yaml, bart}, "a decision depends on the config file and the tuple, not on the system"},

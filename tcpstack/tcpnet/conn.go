@@ -30,11 +30,11 @@ type conn struct {
 
 	changed     *sync.Cond // something that a user may wait for
 	read, write deadline
-	closed      bool  // Close: no user is left
-	deaf        bool  // CloseRead: what comes is thrown away
-	lost        error // why it ended; nil: it goes on, or FINs ended it
-	opened      bool  // Dial or Accept was successful
-	removed     bool  // it is in no table of the Stack any more
+	closed      bool      // Close: no user is left
+	deaf        bool      // CloseRead: what comes is thrown away
+	lost        error     // why it ended; nil: it goes on, or FINs ended it
+	opened      bool      // Dial or Accept was successful
+	removed     bool      // it is in no table of the Stack any more
 	listener    *Listener // where it waits to be accepted
 }
 
@@ -200,13 +200,18 @@ func (c *conn) setDeadlines(t time.Time, all ...*deadline) error {
 		return c.wrap("set", net.ErrClosed)
 	}
 	for _, d := range all {
-		d.stop()
-		if d.at = t; !t.IsZero() {
-			d.timer = time.AfterFunc(time.Until(t), c.wake)
-		}
+		d.set(t, c.wake)
 	}
 	c.changed.Broadcast()
 	return nil
+}
+
+// set makes t the deadline; ring is called then.
+func (d *deadline) set(t time.Time, ring func()) {
+	d.stop()
+	if d.at = t; !t.IsZero() {
+		d.timer = time.AfterFunc(time.Until(t), ring)
+	}
 }
 
 func (d *deadline) stop() {
@@ -288,6 +293,9 @@ func (s *Stack) flush(now mono.Time, c *conn) {
 	}
 	if c.deaf || c.closed {
 		c.in.Discard(c.in.End())
+	}
+	if l := c.listener; l != nil && !c.opened {
+		l.progress(c)
 	}
 	s.transmit(now, c)
 	switch err := c.tcp.Err(); {

@@ -5,7 +5,6 @@ import (
 	"net/netip"
 
 	"accd/tcpstack"
-	"accd/tcpstack/buf"
 	"accd/tcpstack/mono"
 	"accd/tcpstack/wire"
 )
@@ -67,10 +66,10 @@ func (s *Stack) receiveTCP(now mono.Time) {
 			return
 		}
 		c.remove()
-		s.listen(now, key, g, &iss)
+		s.listen(now, key, &iss)
 		return
 	}
-	s.listen(now, key, g, nil)
+	s.listen(now, key, nil)
 }
 
 // isBroadcast reports whether a is the broadcast address of a network of ours.
@@ -144,13 +143,4 @@ func (s *Stack) send(now mono.Time, key wire.Tuple, p *tcpstack.Packet) {
 	default:
 		x.wait(s.head[:n], p.Payload)
 	}
-}
-
-// reply sends a packet that belongs to no connection.
-func (s *Stack) reply(now mono.Time, key wire.Tuple) { s.send(now, key, &s.packet) }
-
-// drop forgets the payload of the segment at hand.
-func (s *Stack) drop() {
-	s.segment.Payload.Release()
-	s.segment.Payload = buf.Ref{}
 }

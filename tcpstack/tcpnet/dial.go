@@ -59,7 +59,9 @@ func (s *Stack) DialContext(ctx context.Context, network, address string) (net.C
 	now := s.now()
 	c := s.newConn(key)
 	s.conns[key] = c
-	c.tcp.Dial(now, key, s.secret.ISN(now, key), &c.in, &c.out, &s.tcp)
+	iss, stamp := s.secret.Start(now, &key)
+	c.tcp.Dial(now, key, iss, &c.in, &c.out, &s.tcp)
+	c.tcp.SetTimestamp(stamp)
 	s.flush(now, c)
 
 	stop := context.AfterFunc(ctx, c.wake)

@@ -59,7 +59,7 @@ type Config struct {
 const (
 	defaultSendBuffer = 1 << 20
 	defaultBacklog    = 128
-	batch             = 64   // frames read before what they caused is sent
+	batch             = 64       // frames read before what they caused is sent
 	copyPiece         = 64 << 10 // bytes of a Write that are kept together
 	mostConns         = 1 << 16
 )
@@ -73,8 +73,9 @@ type Stack struct {
 	ended  chan struct{} // closed when the loop is over
 
 	mu        sync.Mutex
-	failed    error // the device is gone, or Close
-	secret    tcpstack.Secret
+	failed    error           // the device is gone, or Close
+	secret    tcpstack.Secret // of ISNs and timestamps
+	cookies   tcpstack.Secret
 	pool      buf.Pool
 	wheel     timer.Wheel[*conn]
 	conns     map[wire.Tuple]*conn // by tuple, Src is ours
@@ -113,10 +114,10 @@ func New(cfg Config) (*Stack, error) {
 		s.cfg.Backlog = defaultBacklog
 	}
 	if s.cfg.MAC == [6]byte{} {
-		_, _ = rand.Read(s.cfg.MAC[:]) // never fails
+		_, _ = rand.Read(s.cfg.MAC[:])     // never fails
 		s.cfg.MAC[0] = s.cfg.MAC[0]&^1 | 2 // IEEE 802: individual, locally administered
 	}
-	_, _ = rand.Read(s.secret[:])
+	s.secret, s.cookies = newSecret(), newSecret()
 	if err := s.neighbours.init(&s.cfg); err != nil {
 		return nil, err
 	}
@@ -126,6 +127,12 @@ func New(cfg Config) (*Stack, error) {
 	s.wheel.Init(s.now())
 	go s.loop()
 	return s, nil
+}
+
+func newSecret() tcpstack.Secret {
+	var b [16]byte
+	_, _ = rand.Read(b[:]) // never fails
+	return tcpstack.SecretOf(b)
 }
 
 // now reads the clock, which has run for an hour: no instant is the zero Time.
@@ -189,7 +196,7 @@ func (s *Stack) broken(err error) {
 // fail ends everything there is, with the reason in failed.
 func (s *Stack) fail() {
 	for _, l := range s.listeners {
-		l.end()
+		l.end(s.failed)
 	}
 	for _, c := range s.conns {
 		c.lose(s.failed)

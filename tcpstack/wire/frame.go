@@ -258,6 +258,17 @@ func (v *View) PacketTooBig() (mtu int, ok bool) {
 	return int(binary.BigEndian.Uint16(b[6:])), b[0] == 3 && b[1] == 4
 }
 
+// Unreachable reports, for KindICMPError, that the destination cannot be reached
+// and waiting will not help whoever opens a connection (RFC 792 and RFC 4443, 3.1:
+// destination unreachable, but for news of a packet too big).
+func (v *View) Unreachable() bool {
+	b := v.Frame[v.L4:]
+	if v.Is6 {
+		return b[0] == 1
+	}
+	return b[0] == 3 && b[1] != 4
+}
+
 // SrcPort and DstPort give the ports.
 func (v *View) SrcPort() uint16 { return binary.BigEndian.Uint16(v.Frame[v.L4:]) }
 

@@ -18,6 +18,7 @@ type delivery struct {
 	latest   time.Duration // RTT of the packet sent last, once only; 0: none
 	original bool          // one that was sent once only before the RTO was delivered
 	again    bool          // one that was sent more than once was delivered
+	resent   int           // bytes of such
 	dsack    bool
 }
 
@@ -74,7 +75,7 @@ func (c *Conn) receiveAck(now mono.Time, s *Segment, ack uint64) {
 			known = max(known, c.mss)
 		}
 	} else {
-		known = c.withoutSACK(now, s, advanced, moved || old, d.bytes)
+		known = c.withoutSACK(now, s, advanced, moved || old, d.bytes, d.resent)
 	}
 	if c.rec.phase != open && c.una >= c.rec.point {
 		c.leave(now)
@@ -97,6 +98,10 @@ func (c *Conn) receiveAck(now mono.Time, s *Segment, ack uint64) {
 	if c.rec.phase == fast || c.ecn.reducing {
 		c.prr(known, advanced && a.Lost == 0)
 	}
+	if c.rec.partial && c.rec.phase == fast {
+		return // RFC 6582, 4: only the first partial ACK restarts the timer
+	}
+	c.rec.partial = advanced && c.rec.phase == fast && !c.snap.SACK
 	if advanced || d.bytes > 0 || wait > 0 || c.sent.n == 0 {
 		// RFC 6298, 5.3: an ACK that brings nothing new restarts nothing.
 		c.arm(now, wait)
@@ -220,6 +225,7 @@ func (c *Conn) delivered(now mono.Time, r *sent, d *delivery) {
 		// Karn's rule (RFC 6298, 3). It spoils the others too: what lay
 		// behind this packet may have waited for it.
 		d.again = true
+		d.resent += r.len()
 	} else {
 		rtt := now.Sub(r.at)
 		d.oldest = max(d.oldest, rtt)
@@ -255,9 +261,12 @@ func (c *Conn) window(s *Segment, ack uint64) bool {
 // An ACK that is old, or moves the window, is no duplicate. It gives the bytes
 // that the ACK tells have left the network: newly acknowledged ones less what
 // duplicate ACKs told of before (RFC 9937, 6.1).
-func (c *Conn) withoutSACK(now mono.Time, s *Segment, advanced, other bool, newly int) (known int) {
+func (c *Conn) withoutSACK(now mono.Time, s *Segment, advanced, other bool, newly, resent int) (known int) {
 	if advanced {
 		known = max(0, newly-c.rec.dupAcks*c.mss)
+		if c.goingBack() {
+			c.goBack(resent)
+		}
 		if c.rec.phase == fast && c.una < c.rec.point {
 			// RFC 6582, 3.2 step 3: a partial ACK shows the next hole. Beyond
 			// the segment sent again it covers what made duplicate ACKs.

@@ -151,7 +151,7 @@ func (c *Conn) timeout(now mono.Time) {
 		again = c.rec.undoBytes // of this window, and may still be reported twice
 	}
 	c.rec = recovery{
-		phase: timeout, point: c.nxt, undo: true, undoFrom: c.una, undoBytes: again,
+		phase: timeout, back: true, point: c.nxt, undo: true, undoFrom: c.una, undoBytes: again,
 		frto: c.snap.SACK && first && c.timeouts == 1,
 	}
 	c.rack.probing, c.rack.probe = false, false
@@ -161,6 +161,7 @@ func (c *Conn) timeout(now mono.Time) {
 		Kind: cc.Timeout, First: first, Bytes: c.lostBytes, InFlight: c.flight, FlightSize: c.flightSize(),
 		Delivered: c.rate.delivered, LostTotal: c.rate.lost,
 	})
+	c.rec.allow = min(max(c.control.Window(), c.mss), 2*c.mss)
 	c.pace.next = now
 	c.retx.at = now.Add(c.rto())
 }

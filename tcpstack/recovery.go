@@ -37,6 +37,8 @@ type recovery struct {
 
 	// Peers without SACK (RFC 6582).
 	dupAcks int
+	partial bool // an ACK before point has come: the timer runs on
+	back    bool // all before point was sent again, perhaps in vain
 }
 
 // enterFast begins fast recovery; the packets lost are marked after.
@@ -94,8 +96,23 @@ func (c *Conn) room() int {
 		return c.rec.allow
 	}
 	// The window of a controller made for smaller segments carries one at least.
-	return max(c.control.Window(), c.mss) - c.pipe()
+	room := max(c.control.Window(), c.mss) - c.pipe()
+	if c.goingBack() {
+		room = min(room, c.rec.allow)
+	}
+	return room
 }
+
+// goingBack reports that after a timeout everything is sent again, since a peer
+// without SACK does not say what it has.
+func (c *Conn) goingBack() bool { return c.rec.phase == timeout && !c.snap.SACK }
+
+// goBack lets more leave after an ACK that advanced: twice what it acknowledges of
+// what was sent again, which is slow start. Where it jumps over what the peer had,
+// that left the network long ago, and neither makes room nor lets the window grow
+// (RFC 3465, 2.3 bounds growth after a timeout for that reason). So little is sent
+// in vain, whatever the controller thinks its window is.
+func (c *Conn) goBack(again int) { c.rec.allow += max(2*again, c.mss) }
 
 // leave ends an episode whose RecoveryPoint is acknowledged.
 func (c *Conn) leave(now mono.Time) {
@@ -139,8 +156,14 @@ func (c *Conn) duplicate(now mono.Time, off uint64, n int) {
 // dupAck counts a duplicate ACK of a peer without SACK (RFC 5681, 2) and starts
 // fast retransmit at the third (RFC 6582, 3.2).
 func (c *Conn) dupAck(now mono.Time) {
+	if c.rec.phase == fast && c.rec.dupAcks*c.mss >= c.rec.flightSize {
+		return // RFC 5681, 3.2: there were no more segments that could cause any
+	}
 	c.rec.dupAcks++
-	if c.rec.phase == open && c.rec.dupAcks == dupThresh && c.una >= c.rec.point {
+	// What was sent again in vain causes duplicate ACKs too, and the last come when
+	// all before the recovery point is acknowledged (RFC 6582, 3.2 step 1). Fast
+	// recovery sends nothing in vain, so after it they mean what they say.
+	if c.rec.phase == open && c.rec.dupAcks == dupThresh && (c.una > c.rec.point || !c.rec.back && c.una == c.rec.point) {
 		c.headLost(now)
 	}
 }

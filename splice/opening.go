@@ -35,6 +35,7 @@ type handshake struct {
 	tuple       wire.Tuple // client → server
 	touched     mono.Time  // 0: free
 	syn, synAck half
+	next        wire.Seq // behind what the server was seen to send
 	bad         Reason    // None: nothing speaks against custody so far
 	split       bool      // each endpoint is answered by accd: see split_syn.go
 	scale       uint8     // split: the shift of the windows accd offers to both
@@ -46,6 +47,7 @@ type half struct {
 	at     mono.Time // when it came first; 0: not yet
 	again  bool      // it was repeated: no round trip can be measured
 	iss    wire.Seq
+	ack    wire.Seq // of a SYN-ACK: behind the fast-open data that was taken
 	window uint16
 	set    wire.OptionSet
 	mss    uint16
@@ -73,7 +75,7 @@ func NewOpening(slots int) *Opening {
 // that the same packet.
 func (o *Opening) Receive(now mono.Time, from Side, client wire.Tuple, s *tcpstack.Segment, m Meta, rec *Record) (established bool) {
 	isSYN := s.Flags.Has(wire.SYN)
-	if s.Flags.Has(wire.RST) || !isSYN && (from == Server || !s.Flags.Has(wire.ACK)) {
+	if s.Flags.Has(wire.RST) || !isSYN && !s.Flags.Has(wire.ACK) {
 		return false
 	}
 	h := o.slot(now, &client, isSYN && from == Client)
@@ -81,6 +83,8 @@ func (o *Opening) Receive(now mono.Time, from Side, client wire.Tuple, s *tcpsta
 		return false
 	}
 	switch {
+	case !isSYN && from == Server:
+		h.early(s)
 	case !isSYN:
 		return o.established(now, h, s, rec)
 	case from == Client && !s.Flags.Has(wire.ACK):
@@ -200,15 +204,30 @@ func (o *Opening) answered(now mono.Time, h *handshake, s *tcpstack.Segment, m M
 		h.synAck = half{}
 		h.syn.again = true
 	}
+	if h.synAck.at == 0 {
+		h.next = s.End()
+	}
 	h.repeat(now, &h.synAck, s, m)
+	h.synAck.ack = s.Ack
 }
 
-// established takes the client's ACK: its numbers must be exact. Behind a split
-// handshake it may come with data that overtook it: nothing passes any more.
+// early takes what a server sends before the client's ACK has passed: it may do so
+// when it has taken fast-open data (RFC 7413, 4.2.2).
+func (h *handshake) early(s *tcpstack.Segment) {
+	v := &h.synAck
+	if first := v.iss.Add(1); v.at != 0 && h.syn.data > 0 && s.Ack == v.ack && s.Seq.In(first, first.Add(int(h.syn.window))) {
+		h.next = wire.MaxSeq(h.next, s.Seq.Add(s.Payload.Len()))
+	}
+}
+
+// established takes the client's ACK: its numbers must be exact. Behind fast-open
+// data the client goes on where the SYN-ACK says, and may have got data itself.
+// Behind a split handshake the ACK may come with data that overtook it: nothing
+// passes any more.
 func (o *Opening) established(now mono.Time, h *handshake, s *tcpstack.Segment, rec *Record) bool {
 	c, v := &h.syn, &h.synAck
-	if c.at == 0 || v.at == 0 || s.Ack != v.iss.Add(1) ||
-		s.Seq != c.iss.Add(1) && !(h.split && s.Seq.In(c.iss.Add(1), c.iss.Add(1+splitWindow))) {
+	if c.at == 0 || v.at == 0 || !s.Ack.In(v.iss.Add(1), h.next.Add(1)) ||
+		s.Seq != v.ack && !(h.split && s.Seq.In(v.ack, v.ack.Add(splitWindow))) {
 		return false
 	}
 	h.touched = 0
@@ -229,9 +248,10 @@ func (o *Opening) established(now mono.Time, h *handshake, s *tcpstack.Segment, 
 	if both&wire.HasWScale == 0 {
 		c.scale, v.scale = 0, 0
 	}
-	rec.Dir[Client].open(now, c, v, rec.Timestamps)
-	rec.Dir[Server].open(now, v, c, rec.Timestamps)
-	rec.Dir[Server].Own = rec.Dir[Server].Next.Add(int(s.Window) << c.scale)
+	rec.Dir[Client].open(now, c, v, v.ack, rec.Timestamps)
+	rec.Dir[Server].open(now, v, c, v.iss.Add(1), rec.Timestamps)
+	rec.Dir[Server].Own = s.Ack.Add(int(s.Window) << c.scale)
+	rec.Dir[Server].Next = h.next
 	// The round trips of the two legs, from where accd is.
 	if !c.again && !v.again {
 		rec.Dir[Server].roundTrip(v.at.Sub(c.at))
@@ -245,9 +265,10 @@ func (o *Opening) established(now mono.Time, h *handshake, s *tcpstack.Segment, 
 	return true
 }
 
-// open begins the direction of the endpoint that said x and was told y.
-func (d *Direction) open(now mono.Time, x, y *half, timestamps bool) {
-	d.ISN, d.Next = x.iss, x.iss.Add(1)
+// open begins the direction of the endpoint that said x and was told y, of which
+// everything before next is acknowledged.
+func (d *Direction) open(now mono.Time, x, y *half, next wire.Seq, timestamps bool) {
+	d.ISN, d.Next = x.iss, next
 	d.Acked = d.Next
 	d.Own = d.Next.Add(int(y.window)) // of a SYN, not scaled (RFC 7323, 2.2)
 	d.Edge = d.Own

@@ -88,8 +88,7 @@ func (f *Flow) leave(now mono.Time, side Side) {
 	d.Edge = s.RcvEdge
 	d.MaxWnd = uint32(s.MaxWnd)
 	if f.rec.Timestamps && s.TSRecentAge != 0 {
-		d.TSRecent, d.TSAge = s.TSRecent, s.TSRecentAge
-		d.flags |= hasTS
+		d.stamp(s.TSRecent, s.TSRecentAge)
 	}
 	// o: what the endpoint receives.
 	o.Acked = s.SndUna

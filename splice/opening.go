@@ -35,7 +35,7 @@ type handshake struct {
 	tuple       wire.Tuple // client → server
 	touched     mono.Time  // 0: free
 	syn, synAck half
-	next        wire.Seq // behind what the server was seen to send
+	next        wire.Seq  // behind what the server was seen to send
 	bad         Reason    // None: nothing speaks against custody so far
 	split       bool      // each endpoint is answered by accd: see split_syn.go
 	scale       uint8     // split: the shift of the windows accd offers to both
@@ -276,8 +276,7 @@ func (d *Direction) open(now mono.Time, x, y *half, next wire.Seq, timestamps bo
 	d.MSS, d.Scale = x.mss, x.scale
 	d.headers(x.meta)
 	if timestamps {
-		d.TSRecent, d.TSAge = x.tsVal, now
-		d.flags |= hasTS
+		d.stamp(x.tsVal, now)
 	}
 }
 

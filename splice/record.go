@@ -30,11 +30,11 @@ type Direction struct {
 	Edge  wire.Seq // the largest right edge (ack + window) this endpoint was told
 	Own   wire.Seq // the largest right edge the opposite endpoint itself told
 
-	FIN       wire.Seq  // of its FIN, with hasFIN
-	MaxWnd    uint32    // the largest window this endpoint offered, bytes (RFC 5961, 5.2)
-	TSRecent  uint32    // its newest TSval (RFC 7323, 4.3), with hasTS
-	TSAge     mono.Time // when that came
-	FlowLabel uint32    // of its packets; IPv6
+	FIN       wire.Seq // of its FIN, with hasFIN
+	MaxWnd    uint32   // the largest window this endpoint offered, bytes (RFC 5961, 5.2)
+	TSRecent  uint32   // its newest TSval (RFC 7323, 4.3), with hasTS
+	tsAge     uint32   // when that came, seconds of mono.Time
+	FlowLabel uint32   // of its packets; IPv6
 
 	// What the next custody needs to start well on the leg to this endpoint;
 	// 0: unknown. Times in microseconds.
@@ -43,9 +43,11 @@ type Direction struct {
 	Bandwidth            uint32 // KiB per second
 	Learned              uint32 // when the last custody ended, seconds of mono.Time
 
+	tsFresh uint32 // Unsynced: TSval of the newest segment since the gap
+
 	Passed, Taken uint64 // payload bytes that passed, and that accd acknowledged
 
-	tsFresh uint32  // Unsynced: TSval of the newest segment
+	tsKnown uint32  // Unsynced: the least TSval since the gap; once answered, the largest that was echoed
 	MSS     uint16  // its MSS option; 0: none
 	minAge  uint16  // how old MinRTT was when the last custody ended, seconds
 	PathMTU uint16  // the largest IP packet in bytes that the path to this endpoint carries; 0: unknown
@@ -79,6 +81,15 @@ func (d *Direction) set(f dirFlags, on bool) {
 		d.flags |= f
 	}
 }
+
+// stamp sets TSRecent.
+func (d *Direction) stamp(val uint32, now mono.Time) {
+	d.TSRecent, d.tsAge = val, seconds(now)
+	d.flags |= hasTS
+}
+
+// stampedAt gives when TSRecent came, never 0.
+func (d *Direction) stampedAt() mono.Time { return max(1, mono.Time(d.tsAge)*mono.Time(time.Second)) }
 
 // quiet reports that no byte of the direction is on its way.
 func (d *Direction) quiet() bool { return d.Next == d.Acked }
@@ -135,7 +146,7 @@ func (r *Record) snapshot(now mono.Time, side Side, s *tcpstack.Snapshot) {
 		s.ECNEcho, s.ECNReduced, s.ECTLost = me.is(echoOwed), me.is(cwrOwed), int(me.flags>>ectLostShift)
 	}
 	if me.is(hasTS) {
-		s.TSRecent, s.TSRecentAge = me.TSRecent, me.TSAge
+		s.TSRecent, s.TSRecentAge = me.TSRecent, me.stampedAt()
 	}
 	if age := time.Duration(seconds(now)-me.Learned) * time.Second; me.Learned != 0 && age < memoryLasts {
 		s.CC = cc.Memory{

@@ -62,7 +62,7 @@ func (r *Record) passEdge(from Side, s *tcpstack.Segment) (edge wire.Seq) {
 // aged reports that the TSval of s is older than one that came before.
 func (r *Record) aged(now mono.Time, d *Direction, s *tcpstack.Segment) bool {
 	return r.Timestamps && d.is(hasTS) && s.Options.Has(wire.HasTS) &&
-		tcpstack.Stale(now, s.Options.TSVal, d.TSRecent, d.TSAge)
+		tcpstack.Stale(now, s.Options.TSVal, d.TSRecent, d.stampedAt())
 }
 
 // heed takes the acknowledging half of a believed segment: its ACK and window,
@@ -83,8 +83,7 @@ func (r *Record) heed(now mono.Time, from Side, s *tcpstack.Segment, m Meta) {
 	}
 	// docs/custody.md, Timestamps: SEG.SEQ ≤ next and SEG.SEQ + LEN ≥ acked.
 	if r.Timestamps && s.Options.Has(wire.HasTS) && s.Seq.LessEq(d.Next) && d.Acked.LessEq(s.End()) {
-		d.TSRecent, d.TSAge = s.Options.TSVal, now
-		d.flags |= hasTS
+		d.stamp(s.Options.TSVal, now)
 	}
 }
 
@@ -133,11 +132,11 @@ func (r *Record) unsync() {
 // It reports whether the ACK fits what the opposite endpoint was seen to send.
 func (r *Record) resync(now mono.Time, from Side, s *tcpstack.Segment, m Meta) (fits bool) {
 	d, o := &r.Dir[from], &r.Dir[from.Other()]
-	if !s.Flags.Has(wire.ACK) || s.Flags.Any(wire.SYN|wire.RST) || r.aged(now, d, s) {
+	if !s.Flags.Has(wire.ACK) || s.Flags.Any(wire.SYN|wire.RST) || r.aged(now, d, s) || r.Timestamps && !s.Options.Has(wire.HasTS) {
 		return false
 	}
 	if off := s.Seq.Sub(d.Acked); !d.is(seen) || off < -slack || off > wire.MaxWindow {
-		d.Acked, d.Next = s.Seq, s.Seq
+		d.Acked, d.Next, d.tsKnown = s.Seq, s.Seq, s.Options.TSVal
 		d.flags = d.flags&^(answered|hasFIN) | seen
 		r.fresh = false
 	} else if off < 0 && !d.is(answered) {
@@ -146,6 +145,9 @@ func (r *Record) resync(now mono.Time, from Side, s *tcpstack.Segment, m Meta) (
 	d.headers(m)
 	if s.Seq.LessEq(d.Next) && d.Acked.LessEq(s.End()) {
 		d.tsFresh = s.Options.TSVal
+		if !d.is(answered) && int32(d.tsFresh-d.tsKnown) < 0 {
+			d.tsKnown = d.tsFresh
+		}
 	}
 	r.extend(from, s)
 	if !o.is(seen) || !s.Ack.In(o.Acked, o.Next.Add(1)) {
@@ -158,9 +160,15 @@ func (r *Record) resync(now mono.Time, from Side, s *tcpstack.Segment, m Meta) (
 		o.Edge = edge
 	}
 	r.fresh = r.fresh || o.Acked.Less(s.Ack)
-	if r.Timestamps && (!s.Options.Has(wire.HasTS) || int32(s.Options.TSEcr-o.tsFresh) < 0) {
-		// Its receiver has not seen that TSval yet, or somebody forged it.
-		return true
+	if e := s.Options.TSEcr; r.Timestamps {
+		// A busy sender's newest TSval is a round trip ahead of its echo, so any
+		// since the gap will do; one that is never echoed may be forged.
+		if int32(e-o.tsKnown) < 0 {
+			return true
+		}
+		if o.tsKnown = e; int32(e-o.tsFresh) > 0 {
+			o.tsKnown = o.tsFresh // the rest nobody has seen but who answers
+		}
 	}
 	d.MaxWnd = max(d.MaxWnd, uint32(edge.Sub(s.Ack)))
 	o.Acked, o.Own = s.Ack, edge
@@ -171,9 +179,8 @@ func (r *Record) resync(now mono.Time, from Side, s *tcpstack.Segment, m Meta) (
 	r.Unsynced = false
 	for i := range r.Dir {
 		d := &r.Dir[i]
-		if r.Timestamps && (!d.is(hasTS) || int32(d.tsFresh-d.TSRecent) > 0) {
-			d.TSRecent, d.TSAge = d.tsFresh, now
-			d.flags |= hasTS
+		if r.Timestamps && (!d.is(hasTS) || int32(d.tsKnown-d.TSRecent) > 0) {
+			d.stamp(d.tsKnown, now)
 		}
 	}
 	return true

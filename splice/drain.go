@@ -163,7 +163,9 @@ func (f *Flow) delivered(now mono.Time, side Side) {
 func (f *Flow) resync(now mono.Time, from Side, s *tcpstack.Segment, m Meta) {
 	near, far := &f.c.conn[from], &f.c.conn[from.Other()]
 	known := wire.MaxSeq(near.SndNxt(), f.c.drain.before[from.Other()])
-	credible := near.Believable(now, s) || f.beyond(from, s) && s.Ack.LessEq(known)
+	// What accd has already the opposite endpoint may not.
+	again := s.Flags.Has(wire.ACK) && far.SndUna().LessEq(s.End()) && s.Seq.LessEq(near.RcvEdge())
+	credible := near.Believable(now, s) || s.Ack.LessEq(known) && (again || f.beyond(from, s))
 	if f.rec.resync(now, from, s, m) {
 		far.Relayed(s.Ack, f.rec.passEdge(from, s))
 	} else if credible {

@@ -90,6 +90,11 @@ func (o *Observer) heard(p *Packet) {
 	}
 	if p.Options.Has(wire.HasTS) {
 		me.vals[p.Options.TSVal] = true
+		if p.Flags.Has(wire.ACK) {
+			// The opposite endpoint has validated what carried it, perhaps past
+			// the box.
+			o.side[p.From.Other()].vals[p.Options.TSEcr] = true
+		}
 	}
 	if p.Flags.Has(wire.ACK) && !p.Flags.Has(wire.RST) {
 		raise(&me.acked, &me.acks, p.Ack)
@@ -157,9 +162,10 @@ func (o *Observer) passed(p *Packet) {
 	}
 	to := &o.side[p.From.Other()]
 	raise(&to.passed, &to.anyPassed, p.Ack)
-	if !p.Forged && p.Ack.LessEq(to.came) {
+	if before := to.acks && p.End().Less(to.acked); !p.Forged && p.Ack.LessEq(to.came) && !before {
 		// The window of an ACK for bytes that never came by the box says
-		// nothing to it: it could as well be forged.
+		// nothing to it: it could as well be forged. Of a segment before its
+		// window the endpoint reads nothing (RFC 9293, 3.10.7.4).
 		raise(&to.right, &to.anyRight, p.Ack.Add(o.window(p)))
 	}
 }

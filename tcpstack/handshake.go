@@ -405,7 +405,7 @@ func (h *handshake) interval() time.Duration {
 // expireOpening is Expire before ESTABLISHED.
 func (c *Conn) expireOpening(now mono.Time) {
 	h := &c.open
-	if h.held || h.due || h.tries == 0 || h.at > now {
+	if h.due || c.openingDeadline() > now {
 		return
 	}
 	most := synAckRetries
@@ -414,7 +414,7 @@ func (c *Conn) expireOpening(now mono.Time) {
 			most = c.cfg.SYNRetries
 		}
 	}
-	if int(h.tries) > most {
+	if int(h.tries) > most || h.at > now {
 		c.err = ErrTimeout
 		if h.soft {
 			c.err = ErrUnreachable
@@ -429,6 +429,9 @@ func (c *Conn) openingDeadline() mono.Time {
 	h := &c.open
 	if h.held || h.tries == 0 {
 		return mono.Never
+	}
+	if h.active && c.cfg.UserTimeout > 0 {
+		return min(h.at, c.waitFrom.Add(c.cfg.UserTimeout)) // RFC 9293, 3.9.1.1: of OPEN
 	}
 	return h.at
 }

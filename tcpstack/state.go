@@ -32,7 +32,8 @@ func (s State) String() string {
 	return "State(" + strconv.Itoa(int(s)) + ")"
 }
 
-// State gives the state of the connection. A Relay Conn is CLOSED once both FINs
+// State gives the state of the connection, as the peer could know it: FIN-WAIT-1
+// and LAST-ACK begin when the FIN leaves. A Relay Conn is CLOSED once both FINs
 // are acknowledged, whoever closed first: its endpoints keep TIME-WAIT.
 func (c *Conn) State() State {
 	switch {

@@ -268,5 +268,35 @@ func (s *story) advance(d time.Duration) {
 	s.c.Expire(s.now)
 }
 
+// pass lets d pass, in which everything happens when it is due and nothing is sent.
+func (s *story) pass(d time.Duration) {
+	s.t.Helper()
+	for end := s.now.Add(d); s.now < end; {
+		s.advance(end.Sub(s.now))
+		s.quiet()
+	}
+}
+
+// next lets time pass until a packet leaves, wants it, and gives how long it took.
+func (s *story) next(packet string) time.Duration {
+	s.t.Helper()
+	start := s.now
+	var p Packet
+	for range 100 {
+		if s.advance(24 * time.Hour); s.c.Transmit(s.now, &p) {
+			if got := s.show(&p); got != packet {
+				s.t.Fatalf("at %v: packet is %q, want %q", s.now.Sub(mono.Time(time.Second)), got, packet)
+			}
+			s.quiet()
+			return s.now.Sub(start)
+		}
+		if s.c.Deadline() == mono.Never {
+			break
+		}
+	}
+	s.t.Fatalf("at %v: nothing is sent, want %q", s.now.Sub(mono.Time(time.Second)), packet)
+	return 0
+}
+
 // wait lets exactly d pass without looking at deadlines in between.
 func (s *story) wait(d time.Duration) { s.now = s.now.Add(d) }

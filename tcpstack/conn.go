@@ -47,6 +47,8 @@ type Config struct {
 	// NoSACK, NoTimestamps and NoWindowScale leave that option out of what Dial
 	// and Accept offer and agree to.
 	NoSACK, NoTimestamps, NoWindowScale bool
+	// ECN is what Dial asks for and Accept grants; 0: ECNGrant.
+	ECN ECNPolicy
 	// WindowScale is the smallest shift to offer (RFC 7323, 2), for a Conn whose
 	// buffer is to grow later; 0: just what Buffer needs.
 	WindowScale uint8
@@ -182,6 +184,7 @@ type Stats struct {
 	TooManyHoles                  uint64 // segments dropped
 	CEReceived, ECEReceived       uint64 // segments with these marks, where ECN is agreed on
 	CWRSent, ECNReductions        uint64
+	MixedSYN                      uint64 // a handshake was reset because its SYNs contradicted each other
 }
 
 // seq and offset convert between the two names of a byte of the sending half;
@@ -257,7 +260,7 @@ func (c *Conn) DeliveryRate() int64 { return c.rate.recent }
 
 // ECN gives what was agreed on in the handshake, and whether ECT is not sent all
 // the same, because the path drops it.
-func (c *Conn) ECN() (agreed ECN, refused bool) { return c.ecn.agreed, c.ecn.refused }
+func (c *Conn) ECN() (agreed ECN, refused bool) { return c.ecn.agreed, c.ecn.refused || c.ecn.barred }
 
 // MSS gives the payload bytes of a full segment.
 func (c *Conn) MSS() int { return c.mss }

@@ -80,7 +80,7 @@ func (c *Conn) receiveAck(now mono.Time, s *Segment, ack uint64) {
 	if c.rec.phase != open && c.una >= c.rec.point {
 		c.leave(now)
 	}
-	c.heedEcho(now, s)
+	c.heedEcho(now, s, old, d.bytes)
 	c.probeAcked(now, d.dsack, !advanced && !moved && !old && s.Options.NSACK == 0 && s.Payload.Len() == 0)
 
 	a.OnlySACK = !advanced

@@ -31,6 +31,9 @@ func (c *Conn) Receive(now mono.Time, s *Segment) {
 		s.Drop()
 		return
 	}
+	if c.ecn.agreed == AccurateECN {
+		c.noteCounts(s)
+	}
 	ack := c.offset(s.Ack)
 	switch {
 	case ack <= c.nxt:
@@ -73,6 +76,7 @@ func (c *Conn) arrive(now mono.Time, s *Segment) bool {
 	if c.end.phase == endTimeWait && s.Flags.Any(wire.SYN|wire.RST) {
 		return false // RFC 1337, 3 and RFC 6191, 2: see Reopens
 	}
+	c.heardSYNACKAgain(s)
 	// First, and RFC 7323, 5.3 R1.
 	if c.paws(now, s) {
 		c.stats.BadPAWS++
@@ -216,6 +220,7 @@ func (c *Conn) receiveData(now mono.Time, s *Segment) {
 	}
 	c.stats.Received++
 	c.noteMarks(s)
+	c.ecn.acc.again = 0
 	// The window's right edge cuts.
 	if over := d + n - int(c.rcvEdge-c.in.end); over > 0 {
 		if n -= over; n <= 0 || d+n <= 0 {
@@ -287,6 +292,7 @@ func (c *Conn) reportTwice(x extent) {
 // duplicateRange notes a D-SACK block to send (RFC 2883, 4).
 func (c *Conn) duplicateRange(seq wire.Seq, n int) {
 	c.stats.Duplicates++
+	c.ecn.acc.cameAgain()
 	if !c.snap.SACK || c.relay.draining {
 		return
 	}

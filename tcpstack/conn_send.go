@@ -28,8 +28,8 @@ func (c *Conn) Transmit(now mono.Time, p *Packet) bool {
 		return c.transmitOpening(now, p)
 	}
 	c.blocked = false
-	if c.ackDue() && (c.ack.haveD || !c.reasm.empty() || c.ack.repeat > 0) {
-		// SACK blocks ride on pure ACKs only: data has no room for them.
+	if c.ackDue() && (c.ack.haveD || !c.reasm.empty() || c.ack.repeat > 0 || c.ecn.reportDue()) {
+		// SACK blocks, and most reports of marks, ride on pure ACKs only: data has no room for them.
 		return c.sendAck(now, p)
 	}
 	return c.sendTailProbe(now, p) || c.sendAgain(now, p) || c.sendNew(now, p) ||
@@ -156,7 +156,7 @@ func (c *Conn) may(now mono.Time, n int) int {
 // more where the round trip is short (Linux's tcp_tso_autosize), two segments
 // at least.
 func (c *Conn) burst() int {
-	if _, urgent := c.out.Urgent(); urgent || c.cfg.NoSegmentation {
+	if _, urgent := c.out.Urgent(); urgent || c.cfg.NoSegmentation || c.ecn.single() {
 		return c.mss // the pointer is right for one segment only
 	}
 	n := maxPayload
@@ -230,6 +230,9 @@ func (c *Conn) fill(now mono.Time, r *sent, p *Packet) {
 	}
 	c.mark(r, p)
 	c.stampUrgent(p, r.off)
+	if c.ecn.agreed == AccurateECN {
+		c.reportOnData(r, p)
+	}
 	c.stamp(now, p)
 	c.acknowledge(p)
 }
@@ -324,6 +327,9 @@ func (c *Conn) sendAck(now mono.Time, p *Packet) bool {
 		c.reasm.blocks(o, limit, c.rcvSeq)
 	}
 	c.ack.haveD, c.ack.held = false, 0
+	if c.ecn.agreed == AccurateECN {
+		c.reportOnAck(p)
+	}
 	c.acknowledge(p)
 	return true
 }

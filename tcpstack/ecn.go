@@ -14,12 +14,13 @@ type ECN uint8
 
 // What can be agreed on.
 const (
-	NoECN      ECN = iota
-	ClassicECN     // RFC 3168: one signal per round trip
+	NoECN       ECN = iota
+	ClassicECN      // RFC 3168: one signal per round trip
+	AccurateECN     // RFC 9768: every mark is counted
 )
 
 // String gives the word operators see.
-func (e ECN) String() string { return [...]string{"none", "classic"}[e] }
+func (e ECN) String() string { return [...]string{"none", "classic", "accurate"}[e] }
 
 // Ours: what a path that drops ECT looks like.
 const (
@@ -37,20 +38,34 @@ type ecnState struct {
 	point    uint64 // what was sent before this is answered for: its echoes are old news
 	reducing bool   // PRR takes the window down, without a loss
 	refused  bool   // the path drops ECT, so none is sent
+	barred   bool   // the handshake was such that none may be sent
 	proven   bool   // ECT data has arrived
 	lost     int    // segments of ECT data lost while none has arrived
 	strikes  int    // episodes of loss since ECT data arrived
 
 	// The receiving half.
-	echo bool // CE came, and no CWR since
+	echo   bool     // CE came, and no CWR since
+	synECN wire.ECN // of the latest SYN
+	marked bool     // the handshake has told of a mark, which is to be answered
+	acc    accECN
+}
+
+// agree begins what the handshake has agreed on.
+func (e *ecnState) agree(on ECN) {
+	e.agreed = on
+	e.acc = accECN{}
+	if on == AccurateECN {
+		e.acc.init()
+	}
 }
 
 func (e *ecnState) init(snap *Snapshot, una uint64) {
 	*e = ecnState{
-		agreed: snap.ECN, cwr: snap.ECNReduced, echo: snap.ECNEcho,
+		cwr: snap.ECNReduced, echo: snap.ECNEcho,
 		lost: snap.ECTLost, refused: snap.ECTLost >= maxECTLost,
 		point: una,
 	}
+	e.agree(snap.ECN)
 }
 
 // mark makes new data ECN-capable, and says CWR in the first after a reduction
@@ -67,7 +82,7 @@ func (c *Conn) mark(r *sent, p *Packet) {
 		p.Flags |= wire.CWR
 		c.stats.CWRSent++
 	}
-	if !e.refused {
+	if !e.refused && !e.barred {
 		r.ect = true
 		p.ECN = wire.ECT0
 	}
@@ -76,16 +91,25 @@ func (c *Conn) mark(r *sent, p *Packet) {
 // heedEcho answers an ECE, once per window of data (RFC 3168, 6.1.2): what an ACK
 // echoes that covers nothing sent after the last reduction is older than that.
 // A loss is answered already, and while one is being repaired it is enough.
-func (c *Conn) heedEcho(now mono.Time, s *Segment) {
+func (c *Conn) heedEcho(now mono.Time, s *Segment, old bool, newly int) {
 	e := &c.ecn
 	if e.reducing && c.una >= e.point {
 		e.reducing = false
 		c.control.Congested(now, cc.Signal{Kind: cc.Exit, InFlight: c.flight})
 	}
-	if e.agreed == NoECN || !s.Flags.Has(wire.ECE) || s.Ack.Less(c.seq(c.una)) {
+	switch e.agreed {
+	case NoECN:
 		return
+	case ClassicECN:
+		if !s.Flags.Has(wire.ECE) || old {
+			return
+		}
+		c.stats.ECEReceived++
+	case AccurateECN:
+		if !c.heedACE(s, old, newly) {
+			return
+		}
 	}
-	c.stats.ECEReceived++
 	if e.reducing || c.rec.phase != open || c.una <= e.point {
 		return
 	}
@@ -116,6 +140,7 @@ func (c *Conn) windowReduced() {
 // repetition through, which is not ECT: so it shows in losses without anything
 // delivered between them. Both rules are ours; RFC 3168 has none.
 func (e *ecnState) ectLost(r *sent, mss int) {
+	e.acc.optionLost(r)
 	if !r.ect || r.again || e.proven || e.refused {
 		return
 	}
@@ -152,7 +177,7 @@ func (e *ecnState) ectArrived(r *sent) {
 // has reduced may have room for nothing else (Linux does the same).
 func (c *Conn) noteMarks(s *Segment) {
 	e := &c.ecn
-	if e.agreed == NoECN {
+	if e.agreed != ClassicECN {
 		return
 	}
 	c.noteCWR(s)
@@ -173,9 +198,25 @@ func (c *Conn) noteCWR(s *Segment) {
 	}
 }
 
-// echoMarks says ECE on whatever acknowledges (RFC 3168, 6.1.3).
+// echoMarks says ECE on whatever acknowledges (RFC 3168, 6.1.3), or how many marks
+// came.
 func (c *Conn) echoMarks(p *Packet) {
+	if c.ecn.agreed == AccurateECN {
+		p.Flags = p.Flags&^aceFlags | c.ecn.acc.ace(p)
+		return
+	}
 	if c.ecn.echo && !p.Flags.Has(wire.RST) {
 		p.Flags |= wire.ECE
 	}
 }
+
+// single says that no superpacket may leave: what cuts it takes a CWR for that of
+// RFC 3168 and keeps it in the first segment only, which would change the ACE field
+// (RFC 9768, 3.3.4).
+func (e *ecnState) single() bool {
+	return e.agreed == AccurateECN && e.acc.cep*uint32(wire.ECE)&uint32(wire.CWR) != 0
+}
+
+// reportDue reports that an ACK which is due is to be a pure one, for what it has to
+// tell of marks.
+func (e *ecnState) reportDue() bool { return e.agreed == AccurateECN && e.acc.reportDue() }

@@ -88,6 +88,7 @@ func (c *Conn) Accept(now mono.Time, key wire.Tuple, iss wire.Seq, syn *Segment,
 	c.beginOpening(now, key, iss, in, out, cfg)
 	c.open = handshake{phase: openSynReceived, due: !cfg.HoldAnswer, held: cfg.HoldAnswer}
 	c.learnSYN(now, syn)
+	c.heardSYN(syn)
 	c.queueText(now, syn)
 }
 
@@ -219,9 +220,11 @@ func (c *Conn) inSynSent(now mono.Time, s *Segment) {
 			// Simultaneous open (RFC 9293, figure 7): our SYN goes again, as a
 			// SYN-ACK.
 			c.open.phase, c.open.due, c.open.tries = openSynReceived, true, 0
+			c.heardSYN(s)
 			c.queueText(now, s)
 			return
 		}
+		c.heardSYNACK(s)
 		c.establishWith(now, s)
 		return
 	}
@@ -239,7 +242,12 @@ func (c *Conn) inSynReceived(now mono.Time, s *Segment) bool {
 			c.establishWith(now, s)
 			return false
 		}
-		if !s.Flags.Has(wire.ACK) && !h.held {
+		switch {
+		case s.Flags.Has(wire.ACK):
+		case !c.heardSYNAgain(s):
+			c.stats.MixedSYN++
+			c.Abort()
+		case !h.held:
 			h.due = true // our SYN-ACK was lost
 		}
 		return false
@@ -277,6 +285,7 @@ func (c *Conn) inSynReceived(now mono.Time, s *Segment) bool {
 		c.stats.BadAck++
 		c.rejectSegment(s)
 	default:
+		c.thirdACK(s)
 		c.establish(now)
 		return true
 	}
@@ -367,12 +376,17 @@ func (c *Conn) sendSYN(now mono.Time, p *Packet) {
 		o.WScale = c.scale()
 	}
 	if answer {
-		p.Flags |= wire.ACK
+		p.Flags |= wire.ACK | c.grantECN()
+		if c.ecn.agreed == AccurateECN && h.tries == 0 {
+			c.ecn.acc.reportAll(o) // RFC 9768, 3.2.3.2.2: not when it is sent again
+		}
 		p.Ack = c.irs().Add(1)
 		if c.snap.Timestamps {
 			o.TSEcr = c.tsRecent
 		}
 		c.ack = ackState{quick: c.ack.quick}
+	} else {
+		p.Flags |= c.askECN()
 	}
 	h.due = false
 	h.sentAt, h.at = now, now.Add(h.interval())

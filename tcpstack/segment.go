@@ -15,6 +15,15 @@ type Segment struct {
 	Urgent   uint16   // the urgent pointer, meaningful with URG
 	Options  wire.Options
 	Payload  buf.Ref
+	GSOSize  int // payload bytes of each segment it stands for, but the last; 0: it is one
+}
+
+// Count gives how many segments of the wire it stands for.
+func (s *Segment) Count() int {
+	if n := s.Payload.Len(); s.GSOSize > 0 && n > s.GSOSize {
+		return (n + s.GSOSize - 1) / s.GSOSize
+	}
+	return 1
 }
 
 // Len gives the length in sequence space: payload, SYN and FIN (RFC 9293, 3.4).

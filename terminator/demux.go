@@ -130,7 +130,7 @@ func (s *shard) read(f *link.Frame) {
 	seg.Seq, seg.Ack = v.Seq(), v.Ack()
 	seg.Flags, seg.ECN, seg.Window, seg.Urgent = v.Flags(), v.ECN(), v.Window(), v.Urgent()
 	seg.Options.Decode(v.OptionBytes())
-	seg.Payload = buf.Ref{}
+	seg.Payload, seg.GSOSize = buf.Ref{}, int(f.Virtio.GSOSize)
 	if v.Data < v.End {
 		seg.Payload = f.Ref(v.Data, v.End)
 	}

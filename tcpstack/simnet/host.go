@@ -21,7 +21,6 @@ type HostConfig struct {
 	SACK       bool
 	Timestamps bool
 	WScale     int    // -1: no window scaling
-	ECN        bool   // it asks for classic ECN, and grants it
 	Clock      uint32 // what its timestamp clock is ahead of the simulation's
 	Refuse     bool   // a closed port
 	// KeepAlive probes a silent peer this often, and gives up after nine; 0: never.

@@ -18,6 +18,9 @@ const limit = time.Hour
 // box says where accd stands, and meant that it ended the connection on purpose.
 func judge(hosts [2]*Host, box string, meant bool, pool *buf.Pool) error {
 	aborted := meant || hosts[0].Aborted || hosts[1].Aborted
+	// A server that knows AccECN resets a handshake whose SYN came once with AE
+	// and once without (RFC 9768, 3.1.5): accd died between the two.
+	aborted = aborted || hosts[1].Conn.Stats().MixedSYN > 0
 	for _, h := range hosts {
 		aborted = aborted || errors.Is(h.Err, ErrUnanswered) // the network is that bad
 	}

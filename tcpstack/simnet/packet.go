@@ -77,7 +77,7 @@ func packetOf(p *tcpstack.Packet) *Packet {
 func (p *Packet) segment(pool *buf.Pool, s *tcpstack.Segment) {
 	*s = tcpstack.Segment{
 		Seq: p.Seq, Ack: p.Ack, Flags: p.Flags, ECN: p.ECN, Window: p.Window,
-		Options: p.Options,
+		Options: p.Options, GSOSize: p.GSOSize,
 	}
 	if len(p.Data) > 0 {
 		s.Payload = pool.Copy(p.Data)

@@ -113,7 +113,7 @@ func (d dice) host(is6 bool) HostConfig {
 // marks. It has dice of its own, so that a seed's network is what it was.
 func (c *Config) ecn(d dice) {
 	for i := range c.Hosts {
-		c.Hosts[i].ECN = d.chance(0.8)
+		c.Hosts[i].Stack.ECN = []tcpstack.ECNPolicy{tcpstack.ECNOff, tcpstack.ECNGrant, tcpstack.ECNClassic, tcpstack.ECNAccurate, tcpstack.ECNAccurate}[d.IntN(5)]
 	}
 	for _, i := range []*Impairments{&c.Near.Out, &c.Near.Back, &c.Far.Out, &c.Far.Back} {
 		if d.chance(0.4) {

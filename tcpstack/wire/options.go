@@ -15,6 +15,8 @@ const (
 	optAO        = 29                 // RFC 5925
 	optMPTCP     = 30                 // RFC 8684
 	optFastOpen  = 34                 // RFC 7413
+	optAccECN0   = 172                // RFC 9768
+	optAccECN1   = 174                // RFC 9768
 	MaxWScale    = 14                 // RFC 7323, 2.3: larger values count as 14
 	MaxWindow    = 65535 << MaxWScale // bytes, the largest window there is (RFC 7323, 2.3)
 	maxSACKBlock = 4                  // what 40 bytes of options hold
@@ -34,6 +36,7 @@ const (
 	HasMPTCP
 	HasMD5
 	HasAO
+	HasAccECN
 	HasUnknown   // a kind this package does not know
 	HasMalformed // a length of 0 or 1, past the end, or wrong for the kind
 )
@@ -51,7 +54,20 @@ type Options struct {
 	TSEcr  uint32
 	NSACK  uint8 // number of valid SACK blocks
 	SACK   [maxSACKBlock]Block
+	AccECN AccECN
 }
+
+// AccECN is the AccECN option (RFC 9768, 3.2.3): the lower 24 bits of up to three
+// byte counters, in the order ECT(0), CE, ECT(1), or from the end.
+type AccECN struct {
+	Order1 bool  // ECT(1), CE, ECT(0)
+	Fields uint8 // how many there are
+	Count  [3]uint32
+}
+
+// AccECNLen gives the room in bytes that an AccECN option with so many fields
+// takes, padding included.
+func AccECNLen(fields int) int { return (2 + 3*fields + 3) &^ 3 }
 
 // Has reports whether all options of set were present.
 func (o *Options) Has(set OptionSet) bool { return o.Set&set == set }
@@ -139,6 +155,14 @@ func (o *Options) one(kind byte, v []byte) {
 		o.Set |= HasMPTCP
 	case optFastOpen:
 		o.Set |= HasFastOpen
+	case optAccECN0, optAccECN1:
+		// RFC 9768, 3.2.3: of other lengths the whole fields count.
+		o.Set |= HasAccECN
+		o.AccECN = AccECN{Order1: kind == optAccECN1, Fields: uint8(min(len(v)/3, 3))}
+		for i := range o.AccECN.Fields {
+			f := v[3*i:]
+			o.AccECN.Count[i] = uint32(f[0])<<16 | uint32(f[1])<<8 | uint32(f[2])
+		}
 	default:
 		o.Set |= HasUnknown
 	}
@@ -146,7 +170,7 @@ func (o *Options) one(kind byte, v []byte) {
 
 // Encode writes the options of o to b and gives their length in bytes, a
 // multiple of 4 and at most 40. SACK blocks that do not fit are left out, the
-// last first. Only MSS, WScale, SACKPermitted, TS and SACK can be written.
+// last first. Only MSS, WScale, SACKPermitted, TS, SACK and AccECN can be written.
 func (o *Options) Encode(b []byte) int {
 	n := 0
 	if o.Has(HasMSS) {
@@ -175,6 +199,9 @@ func (o *Options) Encode(b []byte) int {
 		b[n], b[n+1], b[n+2], b[n+3] = optNOP, optWScale, 3, o.WScale
 		n += 4
 	}
+	if o.Has(HasAccECN) {
+		n += o.AccECN.encode(b[n:])
+	}
 	if k := min(int(o.NSACK), (40-n-4)/8); o.Has(HasSACK) && k > 0 {
 		b[n], b[n+1], b[n+2], b[n+3] = optNOP, optNOP, optSACK, byte(2+8*k)
 		n += 4
@@ -185,4 +212,23 @@ func (o *Options) Encode(b []byte) int {
 		}
 	}
 	return n
+}
+
+// encode writes the option and what pads it, and gives their length.
+func (a *AccECN) encode(b []byte) int {
+	n := 2 + 3*int(a.Fields)
+	pad := AccECNLen(int(a.Fields)) - n
+	for i := range pad {
+		b[i] = optNOP
+	}
+	b = b[pad:]
+	b[0], b[1] = optAccECN0, byte(n)
+	if a.Order1 {
+		b[0] = optAccECN1
+	}
+	for i, v := range a.Count[:a.Fields] {
+		f := b[2+3*i:]
+		f[0], f[1], f[2] = byte(v>>16), byte(v>>8), byte(v)
+	}
+	return pad + n
 }

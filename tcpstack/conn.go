@@ -30,8 +30,18 @@ type Config struct {
 	MTU int
 	// MaxRate caps pacing, in bytes per second; 0: no cap.
 	MaxRate int64
-	// Buffer is how many bytes beyond in.Base the window offers; 0: 4 MiB.
+	// Buffer is how many bytes beyond in.Base the window offers, at most; 0: 4 MiB.
 	Buffer int
+	// MinBuffer is how many it offers in the beginning, without Relay; it grows to
+	// Buffer with what the reader takes in a round trip (dynamic right-sizing). 0:
+	// Buffer.
+	MinBuffer int
+	// SendBuffer and MinSendBuffer bound in bytes what SendRoom tells a writer to
+	// keep in out; 0: 4 MiB and 16 KiB.
+	SendBuffer, MinSendBuffer int
+	// Memory is what buffers grow into, together with those of other Conns; nil:
+	// there is no limit beside the Conn's own.
+	Memory *Budget
 	// MinRTO is the floor of the variance term of the retransmission timeout;
 	// 0: 200 ms.
 	MinRTO time.Duration
@@ -77,6 +87,7 @@ type Config struct {
 // Ours.
 const (
 	defaultBuffer  = 4 << 20
+	minSendBuffer  = 16 << 10 // Linux's tcp_wmem
 	defaultMTU     = 1500
 	defaultRetries = 15
 	maxPayload     = 65535 - 60 - 60 // of a superpacket, whatever its headers
@@ -133,7 +144,8 @@ type Conn struct {
 	acked     uint64   // largest acknowledgment sent or relayed, as an offset
 	rcvEdge   uint64   // the largest right edge offered or relayed
 	buffer    int      // bytes beyond in.Base that the window offers
-	ackLimit  int      // bytes beyond in.Base that are acknowledged; 0: all
+	tune      autotune
+	ackLimit  int // bytes beyond in.Base that are acknowledged; 0: all
 	reasm     reassembly
 	ack       ackState
 	hold      bool

@@ -248,6 +248,7 @@ func (c *Conn) receiveData(now mono.Time, s *Segment) {
 		return
 	}
 	c.oweData(now, n+d)
+	c.tuneReceive(now, s, n+d)
 }
 
 // outOfOrder keeps a segment behind a hole.

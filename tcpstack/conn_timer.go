@@ -191,7 +191,7 @@ func (c *Conn) persist(now mono.Time) {
 	}
 	c.probe = true
 	c.urgentTold = 0 // what told of urgent data may be lost
-	t.shift++ // RFC 9293, SHLD-30: every interval is twice the one before
+	t.shift++        // RFC 9293, SHLD-30: every interval is twice the one before
 	t.at = now.Add(min(c.rtt.base()<<min(t.shift, 20), rtoMax))
 }
 

@@ -147,7 +147,7 @@ func (c *Conn) synWindow() int { return min(c.buffer, maxWindow16) }
 // scale gives the smallest shift with which all of the buffer can be offered.
 func (c *Conn) scale() uint8 {
 	n := c.cfg.WindowScale
-	for n < wire.MaxWScale && c.buffer>>n > maxWindow16 {
+	for n < wire.MaxWScale && c.mostBuffer()>>n > maxWindow16 {
 		n++
 	}
 	return min(n, wire.MaxWScale)

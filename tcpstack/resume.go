@@ -101,15 +101,15 @@ func (c *Conn) begin(now mono.Time, snap *Snapshot, in, out *Stream, cfg *Config
 		maxWnd:    max(snap.MaxWnd, snap.SndWnd),
 		wl1:       snap.RcvNxt.Add(-snap.RcvUnacked),
 		sndClosed: snap.SndClosed, rcvClosed: snap.RcvClosed,
-		acked:  in.end - uint64(snap.RcvUnacked),
-		buffer: cfg.Buffer,
-		heard:  now, progressed: now, born: now,
+		acked: in.end - uint64(snap.RcvUnacked),
+		heard: now, progressed: now, born: now,
 		tsRecent: snap.TSRecent, tsRecentAge: snap.TSRecentAge,
 		haveTS: snap.Timestamps && snap.TSRecentAge != 0,
 		tsVal:  snap.TSVal, haveTSVal: snap.TSVal != 0,
 	}
-	if c.buffer == 0 {
-		c.buffer = defaultBuffer
+	c.buffer = c.mostBuffer()
+	if c.tunes() {
+		c.buffer = min(c.buffer, cfg.MinBuffer)
 	}
 	c.rcvEdge = in.end + uint64(max(0, snap.RcvEdge.Sub(snap.RcvNxt)))
 	c.nxt = c.una
@@ -120,8 +120,14 @@ func (c *Conn) begin(now mono.Time, snap *Snapshot, in, out *Stream, cfg *Config
 	c.ecn.init(snap, c.una)
 }
 
-// Release gives up what waits in reassembly: the end of a Conn's use.
-func (c *Conn) Release() { c.reasm.reset() }
+// Release gives up what waits in reassembly, and what the buffers took from
+// Config.Memory: the end of a Conn's use.
+func (c *Conn) Release() {
+	c.reasm.reset()
+	if c.cfg != nil {
+		c.tune.release(c.cfg.Memory)
+	}
+}
 
 // Snapshot fills s with what Resume needs to go on; what the Streams and
 // reassembly hold is not in it.

@@ -17,8 +17,12 @@ func (c *Conn) receiveFIN(now mono.Time, fin wire.Seq) {
 		}
 		return
 	}
-	if d := fin.Sub(c.rcvSeq(c.in.end)); !c.haveFIN && d >= 0 && c.in.end+uint64(d) <= c.rcvEdge {
+	d := fin.Sub(c.rcvSeq(c.in.end))
+	if !c.haveFIN && d >= 0 && c.in.end+uint64(d) <= c.rcvEdge {
 		c.haveFIN, c.finAt = true, c.in.end+uint64(d)
+	}
+	if d > 0 {
+		c.oweNow() // RFC 5681, 4.2: it is out of order
 	}
 }
 

@@ -73,7 +73,7 @@ func (c *Conn) receiveText(now mono.Time, s *Segment) {
 // arrive runs the tests before any effect, and counts and answers what fails
 // them.
 func (c *Conn) arrive(now mono.Time, s *Segment) bool {
-	if c.end.phase == endTimeWait && s.Flags.Any(wire.SYN|wire.RST) {
+	if c.end.phase == endTimeWait && (s.Flags.Has(wire.RST) || s.Flags.Has(wire.SYN) && !s.Flags.Has(wire.ACK)) {
 		return false // RFC 1337, 3 and RFC 6191, 2: see Reopens
 	}
 	c.heardSYNACKAgain(s)
@@ -200,15 +200,19 @@ func (c *Conn) receiveData(now mono.Time, s *Segment) {
 	}
 	ref := s.Payload
 	s.Payload = buf.Ref{}
-	if c.FINReceived() {
-		ref.Release()
-		c.oweNow()
+	d := s.Seq.Sub(c.rcvSeq(c.in.end))
+	if d >= 0 && c.FINReceived() {
+		ref.Release() // RFC 9293, 3.10.7.4, seventh: behind a FIN there is no text
 		return
 	}
-	d := s.Seq.Sub(c.rcvSeq(c.in.end))
 	if d+n <= 0 {
 		ref.Release()
 		c.duplicateRange(s.Seq, n)
+		c.oweNow()
+		return
+	}
+	if c.FINReceived() {
+		ref.Release() // all of it before the FIN is here
 		c.oweNow()
 		return
 	}

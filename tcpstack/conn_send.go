@@ -100,9 +100,11 @@ func (c *Conn) sendNew(now mono.Time, p *Packet) bool {
 	if size := c.pathProbe(now, n); size > 0 {
 		return c.sendPathProbe(now, size, p)
 	}
-	if n < avail && n < c.mss && n < c.maxWnd/2 && c.sent.n > 0 {
-		return false // RFC 9293, 3.8.6.2.1: sender's SWS avoidance
+	if c.silly(n, avail) && (c.sent.n > 0 || !c.retx.override) {
+		c.persistWait(now)
+		return false
 	}
+	c.retx.override = false
 	if n = c.may(now, n); n == 0 {
 		return false
 	}
@@ -129,6 +131,10 @@ func (c *Conn) record(now mono.Time, n uint64) {
 	c.nxt = r.end
 	c.flight += int(n)
 }
+
+// silly reports whether n of avail bytes are too few to fill a window with
+// (RFC 9293, 3.8.6.2.1: sender's SWS avoidance).
+func (c *Conn) silly(n, avail int) bool { return n < avail && n < c.mss && n < c.maxWnd/2 }
 
 // usable gives the bytes the peer's window has room for.
 func (c *Conn) usable() int { return int(max(c.edge, c.nxt) - c.nxt) }

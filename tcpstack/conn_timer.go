@@ -23,6 +23,8 @@ type retxTimer struct {
 	at     mono.Time
 	probes int // zero-window probes since the peer was heard
 	shift  int // of the interval between them
+
+	override bool // a window too small to fill was waited for (RFC 9293, 3.8.6.2.1)
 }
 
 // arm sets the timer after an ACK or a transmission: wait is RACK's.
@@ -50,9 +52,13 @@ func (c *Conn) arm(now mono.Time, wait time.Duration) {
 }
 
 // persisting reports whether data waits for a window that nothing in flight
-// will open.
+// will open, or open enough.
 func (c *Conn) persisting() bool {
-	return c.sent.n == 0 && c.nxt < c.out.end && c.usable() == 0
+	if c.sent.n > 0 || c.nxt >= c.out.end {
+		return false
+	}
+	n := c.usable()
+	return n == 0 || c.silly(n, int(c.out.end-c.nxt))
 }
 
 // Deadline gives the next instant at which Expire or Transmit has something to
@@ -189,7 +195,8 @@ func (c *Conn) persist(now mono.Time) {
 		c.err = ErrTimeout
 		return
 	}
-	c.probe = true
+	c.probe = c.usable() == 0
+	t.override = !c.probe
 	c.urgentTold = 0 // what told of urgent data may be lost
 	t.shift++        // RFC 9293, SHLD-30: every interval is twice the one before
 	t.at = now.Add(min(c.rtt.base()<<min(t.shift, 20), rtoMax))

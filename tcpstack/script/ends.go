@@ -39,7 +39,7 @@ func segment(now mono.Time, pool *buf.Pool, side int, p *packet, me, you *end) *
 	}
 	s := &tcpstack.Segment{
 		Seq: me.isn.Add(p.seq), Ack: you.isn.Add(p.ack), Flags: p.flags,
-		Window: uint16(me.win), Options: p.opts, ECN: p.ecn,
+		Window: uint16(me.win), Options: p.opts, ECN: p.ecn, Urgent: uint16(p.urg),
 	}
 	for _, k := range p.sack {
 		s.Options.SACK[s.Options.NSACK] = wire.Block{Left: you.isn.Add(k[0]), Right: you.isn.Add(k[1])}
@@ -71,7 +71,7 @@ func segment(now mono.Time, pool *buf.Pool, side int, p *packet, me, you *end) *
 func sent(side int, s *tcpstack.Packet, me, you *end) (*packet, error) {
 	p := &packet{
 		flags: s.Flags, seq: s.Seq.Sub(me.isn), len: s.Len, ack: s.Ack.Sub(you.isn),
-		win: int(s.Window), gso: s.GSOSize, opts: s.Options, ecn: s.ECN,
+		win: int(s.Window), urg: int(s.Urgent), gso: s.GSOSize, opts: s.Options, ecn: s.ECN,
 	}
 	for _, k := range s.Options.Blocks() {
 		p.sack = append(p.sack, [2]int{k.Left.Sub(you.isn), k.Right.Sub(you.isn)})

@@ -161,6 +161,11 @@ func (g *leg) command(now mono.Time, name string, args []string) error {
 			g.wrote += k
 			left -= k
 		}
+	case "urgent 1": // the last byte of these is the urgent one
+		if err := g.command(now, "write", args); err != nil {
+			return err
+		}
+		g.out.SetUrgent(g.out.End())
 	case "read 0":
 		return g.discard(g.in.Len())
 	case "read 1":
@@ -231,6 +236,12 @@ func (g *leg) value(name string) (string, error) {
 	switch name {
 	case "unread":
 		return strconv.Itoa(g.in.Len()), nil
+	case "urgent": // bytes of what is unread that are urgent
+		at, ok := g.in.Urgent()
+		if !ok {
+			return "none", nil
+		}
+		return strconv.FormatUint(at-g.in.Base(), 10), nil
 	case "unsent":
 		return strconv.Itoa(g.wrote - (g.ours(g.conn.SndNxt()) - 1)), nil
 	}

@@ -15,6 +15,7 @@ type packet struct {
 	flags    wire.Flags
 	seq, len int // payload
 	ack, win int // win as on the wire; -1: what it was before
+	urg      int // the urgent pointer
 	gso      int
 	ecn      wire.ECN
 	opts     wire.Options // SACK blocks and timestamps are in the fields below
@@ -77,8 +78,10 @@ func parsePacket(s string) (*packet, error) {
 			p.ack = n
 		case "win":
 			p.win = n
+		case "urg":
+			p.urg = n
 		default:
-			return nil, fmt.Errorf("no part of a packet: %q; there are ack, win, <options> and [ect0], [ect1] or [ce]", w[0])
+			return nil, fmt.Errorf("no part of a packet: %q; there are ack, win, urg, <options> and [ect0], [ect1] or [ce]", w[0])
 		}
 	}
 	return p, nil
@@ -192,6 +195,9 @@ func (p *packet) show(set *settings) string {
 	}
 	if set.showWin {
 		fmt.Fprintf(&b, " win %d", p.win)
+	}
+	if p.flags.Has(wire.URG) {
+		fmt.Fprintf(&b, " urg %d", p.urg)
 	}
 	if p.gso > 0 {
 		fmt.Fprintf(&b, " gso %d", p.gso)

@@ -2,6 +2,7 @@ package tcpstack_test
 
 import (
 	"encoding/binary"
+	"math/rand/v2"
 	"testing"
 	"time"
 
@@ -46,6 +47,15 @@ func FuzzConn(f *testing.F) {
 		}
 		f.Add(b)
 	}
+	// Every way to begin, with whatever comes then.
+	for i := range 64 {
+		b := []byte{byte(i * 14), byte(i), byte(2 + i%2 + i*4)}
+		d := rand.New(rand.NewPCG(uint64(i), 0))
+		for range 600 {
+			b = append(b, byte(d.Uint32()))
+		}
+		f.Add(b)
+	}
 	f.Fuzz(func(t *testing.T, script []byte) {
 		r := &reader{b: script}
 		c := newFuzzed(t, r)
@@ -86,6 +96,8 @@ type fuzzed struct {
 	scale   uint8
 	stamp   uint32
 	reset   bool
+	opening bool // the handshake goes on
+	heard   bool // ack and edge are known
 }
 
 func newFuzzed(t *testing.T, r *reader) *fuzzed {
@@ -99,8 +111,39 @@ func newFuzzed(t *testing.T, r *reader) *fuzzed {
 		TSRecent: c.stamp, TSRecentAge: c.now, TSVal: 77,
 	}
 	c.ack, c.edge = irs, irs
-	c.conn.Resume(c.now, &c.snap, &c.in, &c.out, &c.cfg)
+	start := r.u8()
+	c.opening = !c.cfg.Relay && start&3 > 1
+	if !c.opening {
+		c.heard = true
+		c.conn.Resume(c.now, &c.snap, &c.in, &c.out, &c.cfg)
+		return c
+	}
+	c.cfg.HoldAnswer, c.cfg.NoSACK, c.cfg.NoTimestamps = start&4 != 0, kind&2 == 0, kind&4 == 0
+	c.cfg.WindowScale, c.cfg.NoWindowScale = c.scale, start&8 != 0
+	c.cfg.KeepAlive = tcpstack.KeepAlive{On: start&16 != 0, Idle: time.Minute}
+	if start&32 != 0 {
+		c.cfg.UserTimeout = time.Minute
+	}
+	if start&3 == 2 {
+		c.conn.Dial(c.now, wire.Tuple{}, iss.Add(-1), &c.in, &c.out, &c.cfg)
+		return c
+	}
+	s := tcpstack.Segment{Seq: irs.Add(-1), Flags: wire.SYN, Window: uint16(r.u16())}
+	c.offer(r, &s)
+	if start&64 != 0 {
+		s.Payload = c.pool.Copy(make([]byte, 1+r.u16()%4000))
+	}
+	c.conn.Accept(c.now, wire.Tuple{}, iss.Add(-1), &s, &c.in, &c.out, &c.cfg)
 	return c
+}
+
+// offer puts options on a SYN.
+func (c *fuzzed) offer(r *reader, s *tcpstack.Segment) {
+	s.Options.Set |= wire.OptionSet(r.u8()) & (wire.HasMSS | wire.HasWScale | wire.HasSACKPermitted)
+	s.Options.MSS, s.Options.WScale = uint16(r.u16()), r.u8()
+	if c.snap.Timestamps {
+		s.Options.Set, s.Options.TSVal = s.Options.Set|wire.HasTS, c.stamp
+	}
 }
 
 // pattern is the byte at an offset of what the Conn sends.
@@ -155,6 +198,15 @@ func (c *fuzzed) segment(r *reader, op byte) {
 	if s.Flags&(wire.SYN|wire.RST) != 0 && op < 128 {
 		s.Flags = wire.ACK
 	}
+	if c.conn.State() == tcpstack.SynSent && op&2 != 0 {
+		s.Flags |= wire.SYN
+	}
+	if s.Flags.Has(wire.SYN) {
+		c.offer(r, &s)
+	}
+	if s.Flags.Has(wire.URG) {
+		s.Urgent = uint16(r.u16())
+	}
 	s.Seq, s.Ack = c.conn.RcvNxt(), c.conn.SndUna()
 	if op&16 != 0 {
 		s.Seq = s.Seq.Add(r.u16() - 20000)
@@ -193,6 +245,23 @@ func (c *fuzzed) segment(r *reader, op byte) {
 // command is what custody asks of a Conn.
 func (c *fuzzed) command(which byte, r *reader) {
 	if !c.cfg.Relay {
+		switch which % 6 {
+		case 0:
+			c.conn.Answer(c.now)
+		case 1:
+			c.conn.OfferMSS(r.u16())
+		case 2:
+			c.conn.Unreachable(c.now, c.conn.SndUna().Add(-1), r.u8() > 200)
+		case 3:
+			c.out.SetUrgent(c.out.Base() + uint64(r.u16()))
+		case 4:
+			if r.u8() > 200 {
+				c.conn.Close(c.now)
+			}
+		case 5:
+			s := tcpstack.Segment{Seq: c.conn.RcvNxt().Add(r.u16() - 1000), Flags: wire.SYN}
+			c.conn.Reopens(c.now, &s)
+		}
 		return
 	}
 	switch which % 9 {
@@ -221,8 +290,20 @@ func (c *fuzzed) command(which byte, r *reader) {
 	}
 }
 
-// turn takes what the Conn wants to send, as its peer would.
+// turn lets the Conn do all that is due.
 func (c *fuzzed) turn() {
+	c.take()
+	for n := 0; c.conn.Deadline() <= c.now; n++ {
+		if n == 1000 {
+			c.t.Fatalf("in %v something is always due", c.conn.State())
+		}
+		c.conn.Expire(c.now)
+		c.take()
+	}
+}
+
+// take takes what the Conn wants to send, as its peer would.
+func (c *fuzzed) take() {
 	first := c.snap.SndUna
 	for n := 0; c.conn.Transmit(c.now, &c.pkt); n++ {
 		p := &c.pkt
@@ -245,6 +326,24 @@ func (c *fuzzed) turn() {
 		if p.Flags.Has(wire.RST) {
 			continue
 		}
+		if c.opening && p.Flags.Has(wire.SYN) {
+			if p.Flags.Has(wire.ACK) {
+				c.ack, c.edge, c.heard = p.Ack, p.Ack.Add(int(p.Window)), true
+			}
+			continue
+		}
+		if !p.Flags.Has(wire.ACK) || p.Flags.Has(wire.SYN) {
+			c.t.Fatalf("%v in %v", p.Flags, c.conn.State())
+		}
+		if c.opening {
+			var snap tcpstack.Snapshot
+			c.conn.Snapshot(&snap)
+			c.scale = snap.RcvScale
+			c.opening = c.conn.State() == tcpstack.SynReceived
+		}
+		if !c.heard {
+			c.ack, c.edge, c.heard = p.Ack, p.Ack, true
+		}
 		if p.Ack.Less(c.ack) {
 			c.t.Fatalf("the acknowledgment goes back by %d", c.ack.Sub(p.Ack))
 		}
@@ -253,9 +352,6 @@ func (c *fuzzed) turn() {
 			c.t.Fatalf("the right edge goes back by %d", slack)
 		}
 		c.ack, c.edge = p.Ack, wire.MaxSeq(c.edge, edge)
-	}
-	if c.conn.Deadline() <= c.now && c.conn.Err() == nil {
-		c.conn.Expire(c.now)
 	}
 }
 

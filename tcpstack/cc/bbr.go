@@ -16,17 +16,19 @@ import (
 // It differs from the draft in what it takes for congestion, since random loss
 // is what accd is for: losses below the threshold slow it down only along with a
 // queue, and a count of losses has to exceed the threshold by more than chance
-// (queue_rtt_gain 1 and loss_spread 0 are the draft). And ProbeRTT comes every
-// five seconds, as in the draft up to -04; later text says ten
-// (probe_rtt_interval).
+// (queue_rtt_gain 1 and loss_spread 0 are the draft). It gives way to CUBIC
+// where the draft does not (yield_time 0). And ProbeRTT comes every five
+// seconds, as in the draft up to -04; later text says ten (probe_rtt_interval).
 //
 // The files are its ideas: bbr_model.go what is known of the path, bbr_loss.go
-// what losses say, bbr_startup.go, bbr_probebw.go and bbr_probertt.go the state
-// machine, bbr_control.go the window and rate that follow.
+// what losses say, bbr_company.go what is left to others, bbr_startup.go,
+// bbr_probebw.go and bbr_probertt.go the state machine, bbr_control.go the
+// window and rate that follow.
 type bbr struct {
 	bbrConfig
 	bbrModel
 	bbrLosses
+	bbrCompany
 	bbrFullPipe
 	bbrCycle
 	bbrProbeRTT
@@ -119,6 +121,7 @@ var bbrParameters = []Param{
 	{Name: "headroom", Unit: "share of the inflight limit left to others", Default: 0.15, Min: 0, Max: 0.5},
 	{Name: "pacing_margin", Unit: "share of the bandwidth not used", Default: 0.01, Min: 0, Max: 0.2},
 	{Name: "queue_rtt_gain", Unit: "times the smallest round trip; losses below loss_threshold count with such a queue only, with 1 always, as in the draft", Default: 1.125, Min: 1, Max: 4},
+	{Name: "yield_time", Unit: "times what CUBIC needs to come back from a loss; so long, after a probe that overflowed a queue others keep, the next one waits; 0 as in the draft", Default: 1, Min: 0, Max: 4},
 	{Name: "startup_pacing_gain", Unit: "times the bandwidth", Default: 2.77, Min: 1.25, Max: 4},
 	{Name: "startup_full_losses", Unit: "ACKs with losses in a round trip that end startup", Default: 6, Min: 1, Max: 1000},
 	{Name: "drain_pacing_gain", Unit: "times the bandwidth", Default: 0.5, Min: 0.1, Max: 1},
@@ -150,6 +153,7 @@ func newBBR(cfg *Config) Controller {
 		probeRTTEvery: seconds("probe_rtt_interval"),
 		probeRTTFor:   seconds("probe_rtt_duration"),
 	}}
+	b.yieldFor = value("yield_time")
 	b.rng.Seed(cfg.Seed, 0x62627276)
 	for s := range b.gains {
 		b.gains[s].pacing, b.gains[s].cwnd = 1, value("cwnd_gain")

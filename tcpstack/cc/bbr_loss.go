@@ -65,6 +65,9 @@ func (b *bbr) updateCongestion(a *Ack) {
 	if b.lossInRound && !b.probingUp() && b.congested(a) {
 		b.lowerBounds()
 	}
+	if b.state == bbrCruise {
+		b.shared = b.queued()
+	}
 	b.lossInRound, b.ecnInRound, b.roundRTT = false, false, 0
 }
 
@@ -79,8 +82,11 @@ func (b *bbr) congested(a *Ack) bool {
 		return true
 	}
 	own := b.state == bbrDrain || b.state == bbrDown
-	return float64(b.roundRTT) >= b.queueGain*float64(b.minRTT) && (!own || b.queueGain == 1)
+	return b.queued() && (!own || b.queueGain == 1)
 }
+
+// queued reports that a queue stood through the whole of the round trip.
+func (b *bbr) queued() bool { return float64(b.roundRTT) >= b.queueGain*float64(b.minRTT) }
 
 // lowerBounds is AdaptLowerBoundsFromCongestion (5.5.10.3): slow down to what
 // the path delivered in the last round trip, once a round.
@@ -152,6 +158,7 @@ func (b *bbr) inflightTooHigh(inFlight int, appLimited bool) {
 	b.probeSample = false // one reaction per probe
 	if !appLimited {
 		b.inflightLong = max(inFlight, int(b.beta*float64(b.target())))
+		b.yield(inFlight)
 	}
 	if b.state == bbrUp {
 		b.undo.state = bbrUp

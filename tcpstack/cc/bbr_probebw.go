@@ -80,13 +80,13 @@ func (b *bbr) updateCycle(a *Ack) {
 	switch b.state {
 	case bbrDown:
 		if b.timeToProbe() {
-			b.startRefill()
+			b.nextCycle()
 		} else if b.timeToCruise() {
 			b.state = bbrCruise
 		}
 	case bbrCruise:
 		if b.timeToProbe() {
-			b.startRefill()
+			b.nextCycle()
 		}
 	case bbrRefill:
 		if b.rounds.begins { // one round trip
@@ -98,6 +98,16 @@ func (b *bbr) updateCycle(a *Ack) {
 			b.probeTooHigh = false // as far as is known yet
 			b.startDown()
 		}
+	}
+}
+
+// nextCycle goes on to the probe, or round without one while others have their
+// time: the bandwidth known ages all the same.
+func (b *bbr) nextCycle() {
+	if b.yielding() {
+		b.startDown()
+	} else {
+		b.startRefill()
 	}
 }
 

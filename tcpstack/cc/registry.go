@@ -20,9 +20,11 @@ var algorithms = map[string]struct {
 	new    func(*Config) Controller
 	params []Param
 }{
-	"bbr":   {newBBR, bbrParameters},
-	"cubic": {newCubic, cubicParams},
-	"reno":  {newReno, renoParams},
+	"bbr":    {newBBR, bbrParameters},
+	"cubic":  {newCubic, cubicParams},
+	"hybla":  {newHybla, hyblaParams},
+	"ledbat": {newLEDBAT, ledbatParams},
+	"reno":   {newReno, renoParams},
 }
 
 // Names gives the algorithms by name, sorted.

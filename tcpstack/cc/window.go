@@ -82,7 +82,7 @@ func (w *window) acked(now mono.Time, a *Ack) bool {
 	case a.Rate > w.bandwidth:
 		w.bandwidth = a.Rate
 	case a.Rate > 0 && !a.AppLimited:
-		w.bandwidth += (a.Rate - w.bandwidth) / 8
+		w.bandwidth += (a.Rate - w.bandwidth) / 64 // slow: a round trip has hundreds of ACKs
 	}
 	if a.Acked <= 0 {
 		return false

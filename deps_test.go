@@ -37,7 +37,7 @@ const (
 // Groups of packages that rows share.
 var (
 	leaves    = []string{"tcpstack/mono", "tcpstack/wire", "tcpstack/buf"}
-	belowFlow = append([]string{"tcpstack", "tcpstack/cc", "tcpstack/timer"}, leaves...)
+	belowFlow = append([]string{"tcpstack", "tcpstack/cc", "tcpstack/pathmem", "tcpstack/timer"}, leaves...)
 )
 
 // row says what one package, or a tree of packages, may import beyond the
@@ -55,6 +55,7 @@ var table = []row{
 	{"tcpstack/buf", nil, nil, "a leaf: memory and nothing else"},
 	{"tcpstack/timer", []string{"tcpstack/mono"}, nil, "a wheel turns on time alone"},
 	{"tcpstack/cc", []string{"tcpstack/mono"}, nil, "a controller is told facts; it never sees the connection"},
+	{"tcpstack/pathmem", []string{"tcpstack/cc", "tcpstack/mono", "tcpstack/wire"}, nil, "a path is an address, a time and what a controller left"},
 	{"tcpstack", append([]string{"tcpstack/cc"}, leaves...), nil, "the stack is pure, so that simulation and fuzzing see all of it"},
 	{"tcpstack/simnet", append([]string{"splice"}, belowFlow...), nil, "the simulation drives flows and what is below them; only tests import it"},
 	{"tcpstack/tcpnet/...", append([]string{"tcpstack/tcpnet", "terminator/link", "netcfg"}, belowFlow...), []string{xsys}, "the library for programs: clock, goroutine and lock around Conns, on any device"},

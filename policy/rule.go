@@ -42,6 +42,7 @@ func (r *reader) rule(n *yaml.Node, s *sides, profiles map[string]Profile) *rule
 	x := &rule{match: new(match), enabled: true, node: n}
 	v := &x.verdict
 	v.Line = n.Line
+	v.PathMemory = true
 	v.LAN, v.WAN, v.Other = profiles[defaultProfile], profiles[defaultProfile], profiles[defaultProfile]
 	found := r.mapping(n, "rule", []field{
 		{"name", func(n *yaml.Node) {
@@ -62,6 +63,7 @@ func (r *reader) rule(n *yaml.Node, s *sides, profiles map[string]Profile) *rule
 			}
 		}},
 		{"jumbo", func(n *yaml.Node) { r.boolean(n, "jumbo", &v.Jumbo) }},
+		{"path_memory", func(n *yaml.Node) { r.boolean(n, "path_memory", &v.PathMemory) }},
 		{"lan", func(n *yaml.Node) { r.ruleSide(n, LAN, s, &v.LAN, profiles) }},
 		{"wan", func(n *yaml.Node) { r.ruleSide(n, WAN, s, &v.WAN, profiles) }},
 		{"control", nil},
@@ -75,7 +77,7 @@ func (r *reader) rule(n *yaml.Node, s *sides, profiles map[string]Profile) *rule
 	if found["action"] == nil {
 		r.errorf(n, "the rule has no action: add one (accepted: accelerate, pass)")
 	} else if v.Action == Pass {
-		for _, key := range []string{"lan", "wan", "handshake", "jumbo"} {
+		for _, key := range []string{"lan", "wan", "handshake", "jumbo", "path_memory"} {
 			if found[key] != nil && r.isPass(n) {
 				r.errorf(found[key], "%q has no meaning in a rule whose action is pass: remove it", key)
 			}

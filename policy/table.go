@@ -82,6 +82,7 @@ type Verdict struct {
 	Action      Action
 	Handshake   Handshake
 	Jumbo       bool    // each leg has its own MTU: the MSS is not clamped to the smallest
+	PathMemory  bool    // new flows begin with what earlier ones found of the path
 	LAN, WAN    Profile // of the leg on that side
 	Other       Profile // of a leg on neither
 }

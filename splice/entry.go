@@ -126,6 +126,7 @@ const origin = wire.MaxWindow
 func (f *Flow) resume(now mono.Time, side Side, told relayed, end *[2]wire.Seq) {
 	c, s := f.c, &f.c.snap
 	f.rec.snapshot(now, side, s)
+	s.Path = f.recallPath(now, side)
 	s.SndNxt = end[side.Other()]
 	s.RcvNxt, s.RcvEdge = end[side], told.edge
 	s.RcvUnacked = s.RcvNxt.Sub(told.ack)

@@ -117,6 +117,7 @@ func (f *Flow) release() {
 	e.charged -= c.charge
 	c.drain.release()
 	for i := range c.conn {
+		f.learnPath(Side(i))
 		c.conn[i].Release()
 		c.stream[i].Reset()
 	}

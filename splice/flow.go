@@ -4,6 +4,7 @@ import (
 	"accd/tcpstack"
 	"accd/tcpstack/buf"
 	"accd/tcpstack/mono"
+	"accd/tcpstack/pathmem"
 	"accd/tcpstack/wire"
 )
 
@@ -29,6 +30,7 @@ type Terms struct {
 	Leg       [2]*tcpstack.Config // by Side; Relay is set, or HoldFIN with Split
 	Split     bool                // each leg has a handshake of its own
 	MaxBuffer int                 // bytes held per direction, at most; 0: 64 MiB
+	Oblivious bool                // paths are neither remembered nor recalled
 }
 
 // Env is what the flows of one shard share.
@@ -36,6 +38,7 @@ type Env struct {
 	Pool   *buf.Pool // its budget bounds what is held
 	Ledger *Ledger   // nil: none
 	Count  *Counters
+	Paths  *pathmem.Table // nil: paths are not remembered
 	// Steer asks for the flow's tuple to be put into the steering set again;
 	// nil: nobody listens.
 	Steer func(client wire.Tuple)

@@ -49,6 +49,7 @@ func (f *Flow) StartSplit(now mono.Time, rec *Record, legs *[2]tcpstack.Snapshot
 	env.charged += c.charge
 	for i := range c.conn {
 		side := Side(i)
+		legs[i].Path = f.recallPath(now, side)
 		c.conn[i].Resume(now, &legs[i], &c.stream[i], &c.stream[side.Other()], terms.Leg[i])
 		c.leg[i] = legState{idle: now}
 	}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"accd/tcpstack/buf"
+	"accd/tcpstack/cc"
 	"accd/tcpstack/mono"
 	"accd/tcpstack/wire"
 )
@@ -115,6 +116,10 @@ func (c *Conn) Held() bool { return c.open.held }
 func (c *Conn) OfferMSS(bytes int) {
 	c.open.mss = uint16(min(max(bytes, minMSS), maxWindow16))
 }
+
+// RecallPath says what earlier connections by the same path have left, for a Conn
+// that is opening: it will begin with that, carefully (RFC 9959).
+func (c *Conn) RecallPath(p cc.Path) { c.snap.Path = p }
 
 // PeerMSS gives the MSS option of the peer's SYN in bytes; 0: there was none, or
 // no SYN yet.

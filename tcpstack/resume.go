@@ -51,7 +51,8 @@ type Snapshot struct {
 	// To start well; zero fields are unknown.
 	SRTT, RTTVar, MinRTT time.Duration
 	MinRTTAt             mono.Time // when MinRTT was measured
-	CC                   cc.Memory
+	CC                   cc.Memory // of this connection
+	Path                 cc.Path   // of earlier ones by the same path
 	PathMTU              int       // the largest IP packet in bytes that the path carries
 	PathMTURaise         mono.Time // with PathMTU: when to search for a larger one
 }
@@ -170,9 +171,13 @@ func (c *Conn) newController(now mono.Time, window int) {
 	if c.snap.MinRTTAt != 0 {
 		cfg.Memory.MinRTTAge = now.Sub(c.snap.MinRTTAt)
 	}
-	if c.cfg.NewController != nil {
-		c.control = c.cfg.NewController(cfg)
+	construct := c.cfg.NewController
+	if construct == nil {
+		construct, _ = cc.Constructor("cubic", nil)
+	}
+	if c.snap.CC.Ssthresh == 0 { // the connection has found no limit itself
+		c.control = cc.Careful(construct, cfg, c.snap.Path)
 		return
 	}
-	c.control, _ = cc.New("cubic", cfg)
+	c.control = construct(cfg)
 }

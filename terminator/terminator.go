@@ -16,6 +16,7 @@ import (
 
 	"accd/policy"
 	"accd/splice"
+	"accd/tcpstack/pathmem"
 	"accd/tcpstack/wire"
 	"accd/terminator/link"
 )
@@ -106,6 +107,9 @@ func New(cfg Config) (*Terminator, error) {
 	return t, nil
 }
 
+// paths is how many destination prefixes a shard remembers.
+const paths = 4096
+
 func (t *Terminator) newShard(i int, offload bool, ledger *splice.Ledger) (*shard, error) {
 	s := &shard{t: t, index: i, log: t.cfg.Log, quiet: make(chan struct{})}
 	var fds []int
@@ -121,7 +125,7 @@ func (t *Terminator) newShard(i int, offload bool, ledger *splice.Ledger) (*shar
 	s.opening.Count = &s.custody
 	s.clients.seed = rand.Uint64()
 	s.terms.init(&t.cfg, offload)
-	s.env = splice.Env{Pool: &s.pool, Ledger: ledger, Count: &s.custody, Steer: t.cfg.Steer}
+	s.env = splice.Env{Pool: &s.pool, Ledger: ledger, Count: &s.custody, Paths: pathmem.New(paths), Steer: t.cfg.Steer}
 	s.init(t.clock.now())
 	s.obey(t.cfg.Policy)
 	return s, nil

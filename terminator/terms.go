@@ -59,6 +59,7 @@ func (t *terms) of(v *policy.Verdict, client, server policy.Network, split bool)
 		Leg:       [2]*tcpstack.Config{t.leg(a, client), t.leg(b, server)},
 		Split:     split,
 		MaxBuffer: max(a.MaxBuffer, b.MaxBuffer),
+		Oblivious: !v.PathMemory,
 	}
 	for _, leg := range made.Leg {
 		leg.Relay, leg.HoldFIN = !split, split

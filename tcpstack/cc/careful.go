@@ -24,7 +24,10 @@ func Careful(construct func(Config) Controller, cfg Config, p Path) Controller {
 	if jump <= c.Window() || p.RTT <= 0 {
 		return c
 	}
-	return &careful{Controller: c, construct: construct, cfg: cfg, jump: jump, rtt: p.RTT}
+	return &careful{
+		Controller: c, construct: construct, cfg: cfg, jump: jump, rtt: p.RTT,
+		rate: int64(float64(jump) / p.RTT.Seconds()),
+	}
 }
 
 // Specification: RFC 9959, 4.
@@ -54,6 +57,7 @@ type careful struct {
 	bandwidth int64 // largest delivery rate, bytes per second
 	lost      int64 // total, when the retreat began
 	initial   int   // bytes, the first window
+	limited   bool  // it was not enough
 	minRTT    time.Duration
 }
 
@@ -106,10 +110,11 @@ func (c *careful) reconnaissance(now mono.Time, a *Ack) {
 	if c.initial == 0 {
 		c.initial = a.PriorInFlight
 	}
+	c.limited = c.limited || a.CwndLimited
 	switch {
 	case a.Lost > 0 || a.Recovery || c.Controller.Window() >= c.jump:
 		c.phase = carefulNormal
-	case a.Delivered < int64(c.initial) || !a.CwndLimited:
+	case a.Delivered < int64(c.initial) || !c.limited:
 	case a.MinRTT < c.rtt/carefulShorter || a.MinRTT > c.rtt*carefulLonger:
 		c.phase = carefulNormal // 4.2: another path
 	default:
@@ -174,9 +179,13 @@ func (c *careful) Window() int {
 	return c.Controller.Window()
 }
 
-// Rate implements Controller: the jump is spread over a round trip (4.3).
+// Rate implements Controller: the jump is spread over a round trip (4.3). The
+// first window, which might leave at once (RFC 6928), is as fast, since it must
+// have arrived before the jump.
 func (c *careful) Rate() int64 {
 	switch c.phase {
+	case carefulReconnaissance:
+		return max(c.rate, c.Controller.Rate())
 	case carefulUnvalidated, carefulValidating:
 		return c.rate
 	case carefulRetreat:

@@ -8,6 +8,7 @@ import (
 	"accd/tcpstack"
 	"accd/tcpstack/buf"
 	"accd/tcpstack/mono"
+	"accd/tcpstack/pathmem"
 	"accd/tcpstack/wire"
 )
 
@@ -43,6 +44,8 @@ type BoxConfig struct {
 	MSS       int                // the relayed MSS is clamped to this; 0: as it is
 	Batch     time.Duration      // how long a turn waits for more packets before it sends
 	Split     bool               // each leg has a handshake of its own
+	Paths     *pathmem.Table     // what earlier connections left; nil: nothing
+	Oblivious bool               // the rule says path_memory: no
 }
 
 // maxGap is the time between two turns from which on steering has had a gap.
@@ -106,6 +109,7 @@ func NewBox(s *Sim, key wire.Tuple, keys [2]uint64, cfg BoxConfig, pool *buf.Poo
 		b.terms.Leg[i] = &b.cfg.Legs[i]
 	}
 	b.terms.Rule, b.terms.MaxBuffer, b.terms.Split = "simnet", cfg.MaxBuffer, cfg.Split
+	b.terms.Oblivious = cfg.Oblivious
 	b.Seen.split = cfg.Split
 	b.alarm = alarm{sim: s, wake: b.expire}
 	b.ledger = make([]byte, splice.LedgerSize(4))
@@ -122,7 +126,7 @@ func (b *Box) start() {
 		return
 	}
 	b.opening = splice.NewOpening(16)
-	b.env = splice.Env{Pool: b.pool, Ledger: ledgers[0], Count: &b.count, Steer: b.steer}
+	b.env = splice.Env{Pool: b.pool, Ledger: ledgers[0], Count: &b.count, Paths: b.cfg.Paths, Steer: b.steer}
 	b.turned = b.sim.now
 }
 

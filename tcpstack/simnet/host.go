@@ -7,6 +7,7 @@ import (
 	"accd/splice"
 	"accd/tcpstack"
 	"accd/tcpstack/buf"
+	"accd/tcpstack/cc"
 	"accd/tcpstack/mono"
 	"accd/tcpstack/wire"
 )
@@ -25,7 +26,8 @@ type HostConfig struct {
 	Refuse     bool   // a closed port
 	// KeepAlive probes a silent peer this often, and gives up after nine; 0: never.
 	KeepAlive time.Duration
-	SendSpace int // bytes the application may write ahead; 0: 256 KiB
+	Path      cc.Path // what it remembers of the path
+	SendSpace int     // bytes the application may write ahead; 0: 256 KiB
 }
 
 // Host is one endpoint of one connection: an application and a Conn. It answers
@@ -94,6 +96,7 @@ func (h *Host) Connect() {
 // begun sets what differs from host to host: the timestamp clock, and the MSS.
 func (h *Host) begun() {
 	h.Conn.SetTimestamp(uint32(h.alarm.now()/mono.Time(time.Millisecond)) + h.cfg.Clock)
+	h.Conn.RecallPath(h.cfg.Path)
 	if h.cfg.MSS != 0 {
 		h.Conn.OfferMSS(int(h.cfg.MSS))
 	}

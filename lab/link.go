@@ -27,6 +27,7 @@ type Stats struct {
 	Corrupted     int64 `json:"corrupted"`
 	Duplicated    int64 `json:"duplicated"`
 	Reordered     int64 `json:"reordered"`
+	Marked        int64 `json:"marked"` // with CE
 }
 
 // Frame is what leaves a Link: Head and then the bytes of Body.
@@ -95,6 +96,7 @@ const (
 	duplicated
 	corrupted
 	reordered
+	marked
 )
 
 // Enqueue puts a frame at the end of the queue. It takes frame, the bytes from
@@ -112,7 +114,7 @@ func (l *Link) Enqueue(now mono.Time, vh *wire.VirtioHeader, frame buf.Ref) {
 	from, since, sent := 0, max(now, l.free), mono.Time(0)
 	for i := range p.segs {
 		begin := max(now, l.free)
-		what := l.transmit(now, p.wireLen(i), p.impaired)
+		what := l.transmit(now, p.wireLen(i), p.impaired, p.capable)
 		if what != fine || l.free.Sub(since) > maxPiece {
 			l.deliver(&p, from, i, sent, fine)
 			from, since = i, begin
@@ -129,9 +131,12 @@ func (l *Link) Enqueue(now mono.Time, vh *wire.VirtioHeader, frame buf.Ref) {
 
 // transmit puts one segment of size bytes through the queue and onto the line,
 // and says what happens to it.
-func (l *Link) transmit(now mono.Time, size int, impaired bool) fate {
+func (l *Link) transmit(now mono.Time, size int, impaired, capable bool) fate {
+	mark := false
 	if l.path.Rate > 0 {
-		if waiting := l.waiting(now); waiting > 0 && waiting+size > l.room {
+		waiting := l.waiting(now)
+		mark = capable && l.path.MarkAbove > 0 && waiting > l.path.MarkAbove
+		if waiting > 0 && waiting+size > l.room {
 			if impaired {
 				l.stats.QueueFull++
 			}
@@ -160,6 +165,9 @@ func (l *Link) transmit(now mono.Time, size int, impaired bool) fate {
 	case l.chance(l.path.Reorder):
 		l.stats.Reordered++
 		return reordered
+	case mark:
+		l.stats.Marked++
+		return marked
 	}
 	return fine
 }
@@ -196,6 +204,8 @@ func (l *Link) deliver(p *packet, from, to int, sent mono.Time, what fate) {
 	switch what {
 	case corrupted:
 		p.corrupt(f, l.pool, l.rng.Uint32())
+	case marked:
+		p.mark(f)
 	case duplicated:
 		p.cut(from, to, l.line.push(l.last))
 	}

@@ -33,6 +33,7 @@ type got struct {
 	seq   int
 	data  []byte
 	flags wire.Flags
+	ecn   wire.ECN
 	valid bool // the checksum
 }
 
@@ -131,7 +132,7 @@ func (lt *linkTest) take(f *Frame) {
 	}
 	for data, seq := v.Payload(), int(v.Seq().Uint32()); ; {
 		n := min(step, len(data))
-		g := got{at: f.due, seq: seq, data: bytes.Clone(data[:n]), flags: v.Flags(), valid: valid}
+		g := got{at: f.due, seq: seq, data: bytes.Clone(data[:n]), flags: v.Flags(), ecn: v.ECN(), valid: valid}
 		data, seq = data[n:], seq+n
 		if len(data) > 0 {
 			g.flags &^= wire.FIN | wire.PSH
@@ -512,5 +513,38 @@ func BenchmarkLink(b *testing.B) {
 				}
 			}
 		})
+	}
+}
+
+// Above a queue ECN-capable segments are marked instead of nothing, and others
+// are left alone; what is cut out of a superpacket for that is whole again.
+func TestMarkAbove(t *testing.T) {
+	for _, k := range []wire.Tuple{tuple4, tuple6} {
+		for _, e := range []wire.ECN{wire.ECT0, wire.NotECT} {
+			lt := newLinkTest(t, Path{Rate: 100e6, Queue: 1 << 20, MarkAbove: 10 * full})
+			for _, n := range []int{30 * mss, mss, 100} {
+				vh, f := tcpFrame(k, 0, n, wire.ACK|wire.PSH)
+				var v wire.View
+				v.Parse(f)
+				v.SetECN(e)
+				lt.l.Enqueue(lt.now, &vh, lt.pool.Copy(f))
+			}
+			lt.drain()
+			lt.wantIntact()
+			if len(lt.got) != 32 {
+				t.Fatalf("%d segments arrived", len(lt.got))
+			}
+			marked := 0
+			for i, g := range lt.got {
+				if g.ecn == wire.CE {
+					marked++
+				} else if g.ecn != e || e == wire.ECT0 && i > 12 {
+					t.Errorf("segment %d came as %v", i, g.ecn)
+				}
+			}
+			if got := int(lt.l.Stats().Marked); got != marked || e == wire.ECT0 && (marked < 18 || marked > 22) || e == wire.NotECT && marked > 0 {
+				t.Errorf("%v: %d marked, %d counted", e, marked, got)
+			}
+		}
 	}
 }

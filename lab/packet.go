@@ -15,6 +15,7 @@ type packet struct {
 	mss  int // payload bytes of each segment but the last; 0: the frame is one segment
 	segs int // number of segments, at least 1
 
+	capable  bool // it is TCP and ECN-capable
 	impaired bool // it can be lost and the like, and is counted: unicast IP
 }
 
@@ -22,6 +23,7 @@ func (p *packet) init(vh *wire.VirtioHeader, ref buf.Ref) {
 	p.vh, p.ref, p.mss, p.segs = vh, ref, 0, 1
 	kind := p.view.Parse(ref.Bytes())
 	p.impaired = kind != wire.KindNotIP && kind != wire.KindBad && p.view.Frame[0]&1 == 0
+	p.capable = kind == wire.KindTCP && p.view.ECN() != wire.NotECT
 	if vh.GSOSize > 0 && kind == wire.KindTCP {
 		if n := p.view.End - p.view.Data; n > int(vh.GSOSize) {
 			p.mss = int(vh.GSOSize)
@@ -104,6 +106,19 @@ func (p *packet) cut(from, to int, f *Frame) {
 			f.Virtio.GSOType &^= wire.VirtioGSOECN
 		}
 	}
+}
+
+// mark says CE in f, one segment of the packet: its headers become its own.
+func (p *packet) mark(f *Frame) {
+	v := p.view
+	if f.headLen == 0 {
+		payload := f.Body.Slice(v.Data, f.Body.Len()).Retain()
+		f.Body.Release()
+		f.Body, f.headLen = payload, v.Data
+		copy(f.head[:], v.Frame[:v.Data])
+	}
+	v.Frame = f.Head()
+	v.SetECN(wire.CE)
 }
 
 // corrupt replaces f, which is one segment of the packet, by a copy in which one

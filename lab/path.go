@@ -20,6 +20,10 @@ type Path struct {
 	Delay  time.Duration // from the last bit sent to delivery
 	Jitter time.Duration // up to this is added to Delay, drawn anew for each piece delivered; order is kept
 
+	// MarkAbove is how many bytes may wait before ECN-capable segments that come
+	// are marked with CE (RFC 3168, 5), as a simple AQM does; 0: none is.
+	MarkAbove int
+
 	Loss     float64 // share of segments lost, 0 to 1
 	Burst    float64 // mean number of segments lost in a row; up to 1: each is lost for itself
 	LossFrom int64   // number of the first segment that Loss applies to; 0: all
@@ -54,7 +58,7 @@ func (p *Path) check() error {
 		}
 	}
 	switch {
-	case p.Rate < 0, p.Queue < 0, p.Delay < 0, p.Jitter < 0, p.ReorderBy < 0, p.Burst < 0, p.LossFrom < 0:
+	case p.Rate < 0, p.Queue < 0, p.Delay < 0, p.Jitter < 0, p.ReorderBy < 0, p.Burst < 0, p.LossFrom < 0, p.MarkAbove < 0:
 		return errors.New("lab: path: a negative value")
 	case p.Reorder > 0 && p.ReorderBy == 0:
 		return errors.New("lab: path: Reorder needs ReorderBy, the time by which segments come late")

@@ -83,6 +83,11 @@ func TestNeverEnters(t *testing.T) {
 			s.Options.Set = 0
 			return s
 		}},
+		{"old timestamp of the other end", NoTimestamp, func(r *rig) *tcpstack.Segment {
+			r.advance(13 * 24 * time.Hour)
+			r.stamp[Client] += 13 * 24 * 3600 * 1000
+			return r.seg(Client, 0, 10, 0)
+		}},
 		{"no terms", Policy, func(r *rig) *tcpstack.Segment { r.flow.terms = nil; return r.seg(Client, 0, 10, 0) }},
 		{"bypass", Policy, func(r *rig) *tcpstack.Segment { r.flow.Drain(r.now, Operator); return r.seg(Client, 0, 10, 0) }},
 		{"no memory", Budget, func(r *rig) *tcpstack.Segment { r.pool.Budget = 128 << 10; return r.seg(Client, 0, 10, 0) }},

@@ -21,7 +21,7 @@ type relayed struct {
 
 // mayEnter says why a believed segment with payload does not begin custody, or
 // None. Its ACK is applied already; told is from before.
-func (f *Flow) mayEnter(from Side, s *tcpstack.Segment, told relayed) Reason {
+func (f *Flow) mayEnter(now mono.Time, from Side, s *tcpstack.Segment, told relayed) Reason {
 	r := &f.rec
 	d, o := &r.Dir[from], &r.Dir[from.Other()]
 	end := s.Seq.Add(s.Payload.Len())
@@ -38,7 +38,7 @@ func (f *Flow) mayEnter(from Side, s *tcpstack.Segment, told relayed) Reason {
 		return Window
 	case o.Own == o.Acked && !o.closed():
 		return Window // nor is the window opened that this sender has closed
-	case r.Timestamps && !(d.is(hasTS) && o.is(hasTS) && s.Options.Has(wire.HasTS)):
+	case r.Timestamps && !(d.stamped(now) && o.stamped(now) && s.Options.Has(wire.HasTS)):
 		return NoTimestamp
 	}
 	return None

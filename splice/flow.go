@@ -132,7 +132,7 @@ func (f *Flow) onWire(now mono.Time, from Side, s *tcpstack.Segment, m Meta) Dis
 	r.heed(now, from, s, m)
 	f.heard(now, from, s)
 	if s.Payload.Len() > 0 {
-		why := f.mayEnter(from, s, told)
+		why := f.mayEnter(now, from, s, told)
 		if why == None {
 			why = f.enter(now, from, told)
 		}

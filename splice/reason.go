@@ -18,7 +18,7 @@ const (
 	Policy      // the rule says pass, or the flow was drained for good
 	Busy        // bytes that accd does not hold are unacknowledged
 	Window      // outside the receiver's own window, or that window is closed
-	NoTimestamp // the TSval to send is not known
+	NoTimestamp // the TSval to send is not known, or too old
 	Budget      // the memory for the window the sender may fill is not there
 	LedgerFull  // no slot to list the flow in
 	Unsynced    // steering had a gap: next and acked are not known

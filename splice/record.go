@@ -91,6 +91,17 @@ func (d *Direction) stamp(val uint32, now mono.Time) {
 // stampedAt gives when TSRecent came, never 0.
 func (d *Direction) stampedAt() mono.Time { return max(1, mono.Time(d.tsAge)*mono.Time(time.Second)) }
 
+// stampLasts is how long a TSval may be repeated: half of what RFC 7323, 5.5, has
+// an endpoint compare TSvals for. One that is older would be believed, because
+// nothing can be said of it, and the true one that comes next may seem to lie
+// before it.
+const stampLasts = 12 * 24 * time.Hour
+
+// stamped reports that TSRecent is known, and recent enough to be repeated.
+func (d *Direction) stamped(now mono.Time) bool {
+	return d.is(hasTS) && now.Sub(d.stampedAt()) < stampLasts
+}
+
 // quiet reports that no byte of the direction is on its way.
 func (d *Direction) quiet() bool { return d.Next == d.Acked }
 

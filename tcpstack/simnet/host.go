@@ -23,6 +23,7 @@ type HostConfig struct {
 	Timestamps bool
 	WScale     int    // -1: no window scaling
 	Clock      uint32 // what its timestamp clock is ahead of the simulation's
+	Wrap       int    // bytes it sends until its sequence numbers come round; 0: any
 	Refuse     bool   // a closed port
 	// KeepAlive probes a silent peer this often, and gives up after nine; 0: never.
 	KeepAlive time.Duration
@@ -69,6 +70,9 @@ const (
 // with send. The server listens at once; Connect starts the client.
 func NewHost(s *Sim, side splice.Side, flow int, key wire.Tuple, keys [2]uint64, cfg HostConfig, script Script, pool *buf.Pool, send func(*Packet)) *Host {
 	h := &Host{sim: s, cfg: cfg, side: side, flow: flow, key: key, send: send, pool: pool, iss: wire.SeqOf(s.Rand.Uint32())}
+	if cfg.Wrap > 0 {
+		h.iss = wire.SeqOf(0).Add(-cfg.Wrap)
+	}
 	h.app = app{Script: script, key: keys[side], peerKey: keys[side.Other()]}
 	if h.cfg.SendSpace == 0 {
 		h.cfg.SendSpace = 256 << 10

@@ -45,6 +45,7 @@ type Network struct {
 	Sim   *Sim
 	Hosts [2]*Host
 	Box   *Box
+	Limit time.Duration // how long the connection may take; 0: an hour
 
 	pool     *buf.Pool // of both hosts
 	cfg      Config
@@ -130,7 +131,11 @@ const letGo = 40 * time.Minute
 func (n *Network) Run() error {
 	n.Hosts[splice.Client].Connect()
 	ended := func() bool { return n.Hosts[0].Ended() && n.Hosts[1].Ended() }
-	if err := n.Sim.Run(limit, ended); err != nil {
+	patience := n.Limit
+	if patience == 0 {
+		patience = limit
+	}
+	if err := n.Sim.Run(patience, ended); err != nil {
 		return err
 	}
 	if ended() {

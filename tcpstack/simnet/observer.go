@@ -1,10 +1,16 @@
 package simnet
 
 import (
+	"time"
+
 	"accd/splice"
 	"accd/tcpstack"
+	"accd/tcpstack/mono"
 	"accd/tcpstack/wire"
 )
+
+// pawsIdle is how long a timestamp can be compared with a later one (RFC 7323, 5.5).
+const pawsIdle = 24 * 24 * time.Hour
 
 // Observer stands beside a Box, sees what comes in and goes out, and holds it
 // to the six invariants of custody from the outside: it trusts nothing the Flow
@@ -42,7 +48,9 @@ type sight struct {
 	right      wire.Seq // the largest right edge it was told of
 	anyRight   bool
 	lastTS     uint32
+	lastTSAt   mono.Time
 	anyTS      bool
+	place      int64 // in its stream, of the segment accd sent last
 
 	fresh   bool     // the packet at hand is the furthest it has sent
 	echo    bool     // accd took a mark of it, and has to echo it
@@ -144,6 +152,13 @@ func (o *Observer) ecn(f *splice.Flow, p *Packet) {
 	}
 }
 
+// offset gives the place in its stream of what accd sends in an endpoint's stead:
+// near what it sent before, for sequence numbers come round.
+func (s *sight) offset(seq wire.Seq) int64 {
+	s.place += int64(seq.Sub(s.iss.Add(1 + int(uint32(s.place)))))
+	return s.place
+}
+
 func (s *sight) offers(edge wire.Seq) { raise(&s.edge, &s.anyEdge, edge) }
 
 // window gives the bytes a packet offers.
@@ -176,11 +191,11 @@ func (o *Observer) made(f *splice.Flow, p *Packet) {
 	leg, far := &o.side[to], &o.side[p.From]
 	o.ecn(f, p)
 	if n := len(p.Data); n > 0 {
-		off := p.Seq.Sub(far.iss.Add(1))
+		off := far.offset(p.Seq)
 		if off < 0 {
 			o.sim.Failf("accd sends bytes before the stream: %s", o.line(p))
 		} else if i := differs(p.Data, o.keys[p.From], uint64(off)); i >= 0 {
-			o.sim.Failf("accd sends a wrong byte at offset %d: %s", off+i, o.line(p))
+			o.sim.Failf("accd sends a wrong byte at offset %d: %s", off+int64(i), o.line(p))
 		}
 		if end := p.Seq.Add(n); leg.anyEdge && !o.lied && !o.split && leg.edge.Less(end) && n > 1 {
 			o.sim.Failf("accd sends %d bytes beyond the window: %s", end.Sub(leg.edge), o.line(p))
@@ -211,10 +226,10 @@ func (o *Observer) made(f *splice.Flow, p *Packet) {
 		if !far.vals[v] {
 			o.sim.Failf("I4: no segment of the %s carried this TSval: %s", nameOf(p.From), o.line(p))
 		}
-		if leg.anyTS && int32(v-leg.lastTS) < 0 {
+		if leg.anyTS && int32(v-leg.lastTS) < 0 && o.sim.now.Sub(leg.lastTSAt) < pawsIdle {
 			o.sim.Failf("I4: TSval goes back from %d: %s", leg.lastTS, o.line(p))
 		}
-		leg.lastTS, leg.anyTS = v, true
+		leg.lastTS, leg.lastTSAt, leg.anyTS = v, o.sim.now, true
 		if e := p.Options.TSEcr; !leg.vals[e] {
 			o.sim.Failf("I4: TSecr echoes what the %s never sent: %s", nameOf(to), o.line(p))
 		}
@@ -231,6 +246,9 @@ func (o *Observer) made(f *splice.Flow, p *Packet) {
 	}
 	raise(&leg.made, &leg.anyMade, p.Ack)
 	raise(&leg.right, &leg.anyRight, edge)
+	if leg.made.Sub(leg.passed) > 1<<30 {
+		leg.anyPassed = false // long ago: soon it would seem to lie ahead
+	}
 }
 
 // custodyOf gives the end of what side has acknowledged or accd holds for it.

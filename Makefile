@@ -8,7 +8,7 @@ SEEDS    ?= 20000
 RACE      = CGO_ENABLED=1 $(GO) test -race
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test unit e2e e2e-peers lint sim fuzz bench clean deps-demo deps-test FORCE
+.PHONY: help build demo test unit e2e e2e-peers lint sim soak-virtual fuzz bench clean deps-demo deps-test FORCE
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -44,6 +44,9 @@ lint: ## gofmt, vet, staticcheck, golangci-lint (the tools are built on first us
 
 sim: ## many more random networks than `make test` runs: make sim SEEDS=100000
 	$(GO) test ./tcpstack/simnet -count=1 -timeout 0 -run 'Random|Forged|Faultless' -seeds $(SEEDS)
+
+soak-virtual: ## 60 days of virtual time: 17 GiB through one connection, timestamps that come round, silences, closed windows
+	$(GO) test ./tcpstack/simnet -count=1 -v -timeout 30m -run TestSixtyDays -soak
 
 fuzz: ## every fuzz target for a while: make fuzz FUZZTIME=10m
 	@set -e; for pkg in $$($(GO) list ./...); do \

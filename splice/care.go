@@ -15,12 +15,16 @@ const (
 	slowAfter  = time.Second
 	careMin    = time.Millisecond
 	careMax    = 50 * time.Millisecond
+	careIdle   = time.Second // a window may stay closed for days
 	unknownRTT = 100 * time.Millisecond
+	shutAfter  = 15 * time.Second
+	answers    = 500 * time.Millisecond // between those to segments without data; Linux's tcp_invalid_ratelimit
 )
 
 // legState is what care remembers of the leg to one side.
 type legState struct {
 	idle    mono.Time // nothing waited for the leg then
+	shut    mono.Time // its endpoint has closed its window on what waits since then; 0: no
 	stuck   mono.Time // it has timed out twice in a row since then; 0: no
 	asked   mono.Time // the first packet that wants an answer left then, since the endpoint was heard
 	steered mono.Time // the tuple was put into the steering set again; 0: no
@@ -28,13 +32,14 @@ type legState struct {
 	probes  int       // how often
 }
 
-// care looks after both legs. It is due several times a round trip.
+// care looks after both legs. It is due several times a round trip, and less often
+// the longer nothing happens.
 func (f *Flow) care(now mono.Time) {
 	c := f.c
 	a, _ := c.conn[Client].RTT()
 	b, _ := c.conn[Server].RTT()
 	rtt := a + b
-	c.check = now.Add(min(max(rtt/4, careMin), careMax))
+	c.check = now.Add(max(min(max(rtt/4, careMin), careMax), min(f.quiet(now)/8, careIdle)))
 	if c.split.on && c.stream[Client].Len() == 0 && c.stream[Server].Len() == 0 {
 		c.check = mono.Never // until something comes: it may be idle for days
 	}
@@ -55,6 +60,15 @@ func (f *Flow) care(now mono.Time) {
 	if !c.split.on {
 		f.watch(now)
 	}
+}
+
+// quiet gives how long neither leg was heard or asked.
+func (f *Flow) quiet(now mono.Time) time.Duration {
+	last := f.c.began
+	for side := range f.c.conn {
+		last = max(last, f.c.conn[side].Heard(), f.c.leg[side].asked)
+	}
+	return now.Sub(last)
 }
 
 // limit bounds what is held towards far by time, not only size: a drain is to
@@ -99,6 +113,18 @@ func (f *Flow) slow(now mono.Time, far Side) {
 	// Small pieces that stay keep the memory of much that has left.
 	if p := f.env.Pool; p.Budget > 0 && p.InUse() > p.Budget/2 && waits && now.Sub(l.idle) >= slowAfter {
 		c.stream[far.Other()].Pack(p)
+	}
+	if !waits || conn.SndUna() != conn.SndEdge() {
+		l.shut = 0
+	} else if l.shut.IsZero() {
+		l.shut = now
+	}
+	if sender := &c.conn[far.Other()]; !l.shut.IsZero() && now.Sub(l.shut) >= shutAfter {
+		// docs/custody.md, Closed window: it may stay so for ever, and what the
+		// sender was let send it would send again until it gives up.
+		sender.SetAckLimit(0)
+		sender.Hold(false)
+		return
 	}
 	c.conn[far.Other()].Hold(waits && (now.Sub(max(conn.Progressed(), l.idle)) >= slowAfter ||
 		!l.stuck.IsZero() && now.Sub(l.stuck) >= slowAfter))

@@ -140,7 +140,13 @@ func (c *custody) transmit(now mono.Time, p *tcpstack.Packet) (to Side, ok bool)
 		if !conn.Transmit(now, p) {
 			continue
 		}
-		if l := &c.leg[to]; (p.Len > 0 || p.Flags.Has(wire.FIN) || p.Seq.Less(conn.SndNxt())) && l.asked < conn.Heard() {
+		wants := p.Len > 0 || p.Flags.Has(wire.FIN)
+		if p.Seq.Less(conn.SndNxt()) {
+			// One that comes soon after an answer may get none; while the
+			// window is closed others follow.
+			wants = wants || conn.SndUna() != conn.SndEdge() || now.Sub(conn.Heard()) >= answers
+		}
+		if l := &c.leg[to]; wants && l.asked < conn.Heard() {
 			l.asked = now
 		}
 		return Side(to), true

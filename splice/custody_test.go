@@ -1,6 +1,7 @@
 package splice
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -194,6 +195,46 @@ func TestLimitGrows(t *testing.T) {
 		t.Errorf("%d bytes are acknowledged ahead, at %v bytes/s", got, r.flow.c.conn[Server].DeliveryRate())
 	}
 	r.out = nil
+}
+
+// TestClosedWindow: a window that stays closed is no reason to leave the sender
+// without an ACK of what it was let send, until it gives up.
+func TestClosedWindow(t *testing.T) {
+	r := newRig(t)
+	r.first[Server] = 1600
+	r.handshake()
+	r.enter(Client, 1600)
+	r.take(Client, r.seg(Client, 1600, 1000, 0))
+	r.window[Server] = 0
+	r.take(Server, r.seg(Server, 0, 0, 1600))
+	stay := func(d time.Duration) {
+		for ; d > 0; d -= 600 * time.Millisecond {
+			r.advance(600 * time.Millisecond)
+			r.give(Server, r.seg(Server, 0, 0, 1600)) // some of the probes find no answer
+		}
+	}
+	stay(2 * time.Second)
+	r.out = nil
+	r.take(Client, r.seg(Client, 2600, 1000, 0)) // within the window the client was told
+	stay(10 * time.Second)
+	for _, p := range r.out {
+		if p.to == Client && p.ack > 2600 {
+			t.Errorf("acknowledged too soon: %v", p)
+		}
+	}
+	stay(5 * time.Second)
+	if p := r.out[len(r.out)-1]; !slices.ContainsFunc(r.out, func(p sentPacket) bool { return p.to == Client && p.ack == 3600 }) {
+		t.Errorf("not acknowledged to a sender that would give up; the last packet is %v", p)
+	}
+	r.wantState(InCustody)
+	r.out = nil
+	r.window[Server] = 5000
+	r.take(Server, r.seg(Server, 0, 0, 1600))
+	r.advance(100 * time.Millisecond)
+	r.take(Server, r.seg(Server, 0, 0, 3600))
+	r.wantState(OnWire)
+	r.out = nil
+	r.done()
 }
 
 // TestSlowFarEnd: when its edge has not moved for a second, nothing more is

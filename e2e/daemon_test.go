@@ -204,8 +204,15 @@ type directions struct {
 
 // flow is what the tests want to know of an element of GET /v1/flows.
 type flow struct {
-	Client string `json:"client"`
-	State  string `json:"state"`
+	Client    string `json:"client"`
+	State     string `json:"state"`
+	ClientLeg leg    `json:"client_leg"`
+	ServerLeg leg    `json:"server_leg"`
+}
+
+type leg struct {
+	MSS     int `json:"mss"`
+	PathMTU int `json:"path_mtu"`
 }
 
 // get asks the program over its socket, as curl --unix-socket does.

@@ -80,6 +80,7 @@ func (c *Conn) Deadline() mono.Time {
 	if c.blocked {
 		at = min(at, c.pace.next)
 	}
+	at = min(at, c.pmtu.tooBigDeadline())
 	if !c.cfg.Relay {
 		at = min(at, c.endDeadline(), c.giveUpAt(), c.keepAliveAt())
 	}
@@ -103,6 +104,7 @@ func (c *Conn) Expire(now mono.Time) {
 		c.giveUp(now)
 		c.keepAlive(now)
 	}
+	c.decideTooBig(now)
 	if c.retx.kind == retxNone || c.retx.at > now {
 		return
 	}

@@ -24,8 +24,9 @@ const (
 	floorIPv4    = 552  // Linux's min_pmtu: no router that forwards for the Internet asks for less
 	usualMTU     = 1500 // the first guess where the link would take more
 	pathStrikes  = 2    // timeouts in a row that make a black hole of a size
-	tooBigRound  = 3    // messages of routers that are acted on until what was in flight is acknowledged
-	pathFollowed = 3    // full segments that have to follow a probe, so that its loss shows
+	tooBigSlack  = 50 * time.Millisecond
+	tooBigRound  = 3 // messages of routers that are acted on until what was in flight is acknowledged
+	pathFollowed = 3 // full segments that have to follow a probe, so that its loss shows
 )
 
 // commonMTUs are the sizes that are worth a probe: those of real links and
@@ -52,18 +53,22 @@ type pathMTU struct {
 	strikes int       // timeouts in a row of segments of this size
 	passed  mono.Time // when the full segment was sent that arrived last
 	reached uint64    // the end of the full segment furthest on that arrived
+	proven  int       // the largest size that has arrived since size fell last
 	before  int       // the size until the last black hole,
 	until   uint64    // used for what lies before this
 
 	// The search.
-	raise     mono.Time // no probe before this
-	failed    int       // the smallest size found not to pass; 0: none
-	hint      int       // what a router said when a probe was too big; 0: nothing
-	probed    int       // the size under test; 0: no probe is in flight
-	off, end  uint64    // the bytes of the probe
-	tries     int       // probes of the next size that were lost
-	told      int       // messages of routers acted on since una passed toldUntil
-	toldUntil uint64
+	raise      mono.Time // no probe before this
+	failed     int       // the smallest size found not to pass; 0: none
+	hint       int       // what a router said when a probe was too big; 0: nothing
+	probed     int       // the size under test; 0: no probe is in flight
+	off, end   uint64    // the bytes of the probe
+	tries      int       // probes of the next size that were lost
+	doubted    int       // the MTU of a message that waits to be believed; 0: none
+	doubtedOff uint64    // the byte it is about
+	decideAt   mono.Time // by then that should have been acknowledged
+	told       int       // messages of routers acted on since una passed toldUntil
+	toldUntil  uint64
 }
 
 // initPathMTU begins with what the leg is configured for, what the peer has
@@ -193,6 +198,7 @@ func (c *Conn) probeDelivered(now mono.Time, r *sent) {
 func (c *Conn) fullDelivered(r *sent) {
 	m := &c.pmtu
 	m.passed, m.reached = max(m.passed, r.at), max(m.reached, r.end)
+	m.proven = max(m.proven, m.size)
 	if r.off < m.until && !r.again && r.len() > c.mss && m.before > m.size {
 		c.setPathMTU(m.before)
 	}
@@ -256,7 +262,7 @@ func (c *Conn) pathTimeout(now mono.Time) {
 	if m.strikes < most || next >= size {
 		return
 	}
-	m.before, m.until = m.size, c.nxt
+	m.before, m.until, m.proven = m.size, c.nxt, 0
 	c.setPathMTU(next)
 	m.strikes, m.failed, m.hint, m.tries, m.raise = 0, 0, 0, 0, now
 }
@@ -276,7 +282,9 @@ func (c *Conn) PathMTU() int { return c.pmtu.size }
 // was longer than mtu bytes (RFC 1191, RFC 8201); an mtu of 0 comes from a router
 // that does not say. It reports whether seq was in flight (RFC 5927, 7.2), and
 // then lowers the MSS and sends what is in flight again, without a cut of the
-// congestion window: nothing was lost to congestion.
+// congestion window: nothing was lost to congestion. Where packets larger than
+// mtu have arrived before, that waits until this one is overdue, for the path may
+// have changed or somebody has guessed the number.
 func (c *Conn) PacketTooBig(now mono.Time, seq wire.Seq, mtu int) bool {
 	off := c.offset(seq)
 	if seq.Less(c.seq(c.una)) || off >= c.nxt {
@@ -292,7 +300,17 @@ func (c *Conn) PacketTooBig(now mono.Time, seq wire.Seq, mtu int) bool {
 		mtu = plateauBelow(size)
 	}
 	mtu = max(mtu, m.floor)
-	if r.fate != flying || mtu >= size || !m.heed(c.una, c.nxt) {
+	if r.fate != flying || mtu >= size {
+		return true
+	}
+	if m.proven > mtu && !probe {
+		if m.doubted == 0 {
+			m.doubted, m.doubtedOff = mtu, off
+			m.decideAt = max(r.at.Add(c.rtt.srtt+4*c.rtt.rttvar), now).Add(tooBigSlack)
+		}
+		return true
+	}
+	if !m.heed(c.una, c.nxt) {
 		return true
 	}
 	if probe {
@@ -300,9 +318,38 @@ func (c *Conn) PacketTooBig(now mono.Time, seq wire.Seq, mtu int) bool {
 		m.hint, m.failed = mtu, mtu+1
 		c.forgive(r)
 	}
+	c.tooBig(now, mtu)
+	return true
+}
+
+// decideTooBig heeds the message in doubt if what it is about is still missing.
+func (c *Conn) decideTooBig(now mono.Time) {
+	m := &c.pmtu
+	if m.doubted == 0 || now < m.decideAt {
+		return
+	}
+	mtu := m.doubted
+	m.doubted = 0
+	if m.doubtedOff < c.una || c.sent.at(c.sent.find(m.doubtedOff)).fate == sacked || mtu >= m.size || !m.heed(c.una, c.nxt) {
+		return
+	}
+	c.tooBig(now, mtu)
+}
+
+// tooBigDeadline gives when decideTooBig has something to decide.
+func (m *pathMTU) tooBigDeadline() mono.Time {
+	if m.doubted == 0 {
+		return mono.Never
+	}
+	return m.decideAt
+}
+
+// tooBig makes mtu the path's and sends again what is in flight in larger packets.
+func (c *Conn) tooBig(now mono.Time, mtu int) {
+	m := &c.pmtu
 	if mtu < m.size {
 		c.setPathMTU(mtu)
-		m.strikes, m.until = 0, 0
+		m.strikes, m.until, m.proven = 0, 0, 0
 		m.rest(now)
 	}
 	for i := range c.sent.n {
@@ -315,7 +362,6 @@ func (c *Conn) PacketTooBig(now mono.Time, seq wire.Seq, mtu int) bool {
 	}
 	c.rack.probe, c.rack.probing = false, false // what it asked is answered
 	c.arm(now, 0)
-	return true
 }
 
 // heed bounds what forged messages can do that know a number in flight: each

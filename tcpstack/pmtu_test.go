@@ -313,11 +313,45 @@ func TestPacketTooBigStorm(t *testing.T) {
 	s.write(14600)
 	s.sendAll()
 	s.c.PacketTooBig(s.now, s.c.SndUna(), 600)
+	s.advance(time.Second)
 	if s.c.PathMTU() != 600 {
 		t.Error("an honest router is not heard afterwards")
 	}
 	s.sendAll()
 	s.peer(0, 0, 29200)
+}
+
+// RFC 5927, 7.2: a message about a size that has arrived before is believed when
+// what it is about stays missing.
+func TestPacketTooBigInDoubt(t *testing.T) {
+	for _, c := range []struct {
+		name    string
+		arrives bool
+		want    int
+	}{{"forged", true, 1500}, {"the path has changed", false, 1400}} {
+		t.Run(c.name, func(t *testing.T) {
+			s := over(t, 1500, nil)
+			s.write(14600)
+			s.sendAll()
+			s.wait(rtt)
+			s.peer(0, 0, 14600)
+			s.write(14600)
+			s.sendAll()
+			s.c.PacketTooBig(s.now, s.c.seq(14600), 1400)
+			s.quiet()
+			if c.arrives {
+				s.wait(rtt)
+				s.peer(0, 0, 29200)
+			}
+			sent := s.now
+			s.advance(time.Second)
+			s.sendAll()
+			if s.c.PathMTU() != c.want || s.c.Stats().Timeouts != 0 || s.now.Sub(sent) > 2*rtt && !c.arrives {
+				t.Errorf("path MTU %d after %v, want %d; %d timeouts", s.c.PathMTU(), s.now.Sub(sent), c.want, s.c.Stats().Timeouts)
+			}
+			s.peer(0, 0, 29200)
+		})
+	}
 }
 
 // The message comes while a tail loss probe is out, or about the FIN.

@@ -159,6 +159,7 @@ type Leg struct {
 	Congestion  string  `json:"congestion"` // the algorithm
 	State       string  `json:"state"`      // of the algorithm
 	MSS         int     `json:"mss"`        // the endpoint's, bytes
+	PathMTU     int     `json:"path_mtu"`   // the largest IP packet in bytes that is sent to it; 0: not known yet
 	WindowScale int     `json:"window_scale"`
 	RTT         float64 `json:"rtt_ms"` // smoothed
 	MinRTT      float64 `json:"min_rtt_ms"`
@@ -237,7 +238,7 @@ func (s *shard) viewLeg(l *Leg, f *flow, side splice.Side, c *tcpstack.Conn) {
 	network := s.network(f.client, side, d.Net)
 	*l = Leg{
 		Network: network.String(), Congestion: f.verdict.Profile(network).Congestion,
-		MSS: int(d.MSS), WindowScale: int(d.Scale),
+		MSS: int(d.MSS), PathMTU: int(d.PathMTU), WindowScale: int(d.Scale),
 		RTT: float64(d.SRTT) / 1000, MinRTT: float64(d.MinRTT) / 1000,
 	}
 	l.Taken, l.Passed = f.Bytes(side)
@@ -247,6 +248,7 @@ func (s *shard) viewLeg(l *Leg, f *flow, side splice.Side, c *tcpstack.Conn) {
 	ms := func(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
 	smoothed, smallest := c.RTT()
 	l.RTT, l.MinRTT, l.RTO = ms(smoothed), ms(smallest), ms(c.RTO())
+	l.PathMTU = c.PathMTU()
 	l.State, l.Delivery = c.Control(), c.DeliveryRate()
 	l.Cwnd, l.InFlight, l.Pacing = c.Congestion()
 	st := c.Stats()

@@ -96,7 +96,7 @@ func printFlow(w io.Writer, f *terminator.Flow) {
 		name string
 		*terminator.Leg
 	}{{"client", &f.ClientLeg}, {"server", &f.ServerLeg}} {
-		fmt.Fprintf(w, "%s  side %s  mss %d wscale %d%s%s  rtt %.2f/%.2fms", leg.name, leg.Network, leg.MSS, leg.WindowScale,
+		fmt.Fprintf(w, "%s  side %s  mss %d pmtu %d wscale %d%s%s  rtt %.2f/%.2fms", leg.name, leg.Network, leg.MSS, leg.PathMTU, leg.WindowScale,
 			option(" sack", f.SACK), option(" ts", f.Timestamps), leg.RTT, leg.MinRTT)
 		if f.State == splice.OnWire.String() {
 			fmt.Fprintf(w, "  %s\n", leg.Congestion)

@@ -59,7 +59,7 @@ func newFlow(now mono.Time, set *settings, args []string) (*flow, error) {
 	return f, f.handshake(now, args[1:])
 }
 
-// handshake plays one, a millisecond per leg and way.
+// handshake plays one: 10 ms are the round trip of each leg.
 func (f *flow) handshake(now mono.Time, args []string) error {
 	syn := packet{flags: wire.SYN, win: 65535, opts: wire.Options{Set: wire.HasMSS, MSS: 1000}}
 	scale := [2]uint8{}
@@ -97,9 +97,9 @@ func (f *flow) handshake(now mono.Time, args []string) error {
 		ack.opts.Set |= wire.HasTS
 		ack.ts[0] = 902
 	}
-	at := now.Add(-4 * time.Millisecond)
+	at := now.Add(-20 * time.Millisecond)
 	for i, p := range []*packet{&syn, &synAck, &ack} {
-		if _, err := f.receive(at.Add(time.Duration(2*i)*time.Millisecond), i%2, p); err != nil {
+		if _, err := f.receive(at.Add(time.Duration(10*i)*time.Millisecond), i%2, p); err != nil {
 			return err
 		}
 	}

@@ -119,7 +119,9 @@ func (f *Flow) release() {
 	for i := range c.conn {
 		f.learnPath(Side(i))
 		c.conn[i].Release()
+		c.conn[i].Trim()
 		c.stream[i].Reset()
+		c.stream[i].Trim()
 	}
 	c.ending, c.split = ending{}, split{}
 	c.drain = drain{loose: c.drain.loose}

@@ -134,6 +134,7 @@ type Conn struct {
 	ecn        ecnState
 	retx       retxTimer
 	timeouts   int    // in a row without progress
+	dsacked    uint64 // bytes sent again that the peer reported to have twice
 	sndClosed  bool   // our FIN is acknowledged
 	urgentTold uint64 // the mark that a packet has told of last
 	limited    bool   // the congestion window held something back since the last ACK

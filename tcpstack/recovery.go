@@ -144,6 +144,10 @@ func (c *Conn) duplicate(now mono.Time, off uint64, n int) {
 	if c.rack.probing {
 		return // the tail loss probe's own duplicate
 	}
+	if c.dsacked+uint64(n) > c.stats.BytesRetransmitted {
+		return // the network has duplicated it, or somebody makes it up
+	}
+	c.dsacked += uint64(n)
 	c.widen()
 	if !c.rec.undo || off < c.rec.undoFrom || c.rec.undoBytes == 0 {
 		return

@@ -121,6 +121,20 @@ func (c *Conn) begin(now mono.Time, snap *Snapshot, in, out *Stream, cfg *Config
 	c.ecn.init(snap, c.una)
 }
 
+// keptRecords is how many entries of a table stay for the next burst.
+const keptRecords = 128
+
+// Trim gives back the memory that bursts have left behind. It is for a Conn that
+// is Idle; its Streams have their own.
+func (c *Conn) Trim() {
+	if c.sent.n == 0 && cap(c.sent.records) > keptRecords {
+		c.sent = sentQueue{}
+	}
+	if r := &c.reasm; r.empty() && max(cap(r.pieces), cap(r.ranges)) > keptRecords {
+		*r = reassembly{since: r.since}
+	}
+}
+
 // Release gives up what waits in reassembly, and what the buffers took from
 // Config.Memory: the end of a Conn's use.
 func (c *Conn) Release() {

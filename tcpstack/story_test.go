@@ -91,7 +91,11 @@ func (s *story) cleanup() {
 	})
 }
 
-func (s *story) write(n int) { s.out.Append(s.pool.Copy(make([]byte, n))) }
+func (s *story) write(n int) {
+	for ; n > 0; n -= 60_000 {
+		s.out.Append(s.pool.Copy(make([]byte, min(n, 60_000))))
+	}
+}
 
 // peer makes the peer send n bytes from seq on, acknowledging ack.
 func (s *story) peer(seq, n, ack int, edit ...func(*Segment)) {

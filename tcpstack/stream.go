@@ -85,6 +85,13 @@ func (s *Stream) Reset() {
 	*s = Stream{refs: s.refs}
 }
 
+// Trim gives back the memory that an empty Stream keeps from fuller days.
+func (s *Stream) Trim() {
+	if s.n == 0 && cap(s.refs) > keptRecords {
+		s.refs, s.head, s.hint = nil, 0, 0
+	}
+}
+
 // Pack makes pieces of about packPiece bytes, and copies about packTurn bytes at
 // a time.
 const (

@@ -166,13 +166,11 @@ func (f *Flow) resync(now mono.Time, from Side, s *tcpstack.Segment, m Meta) {
 	// What accd has already the opposite endpoint may not.
 	again := s.Flags.Has(wire.ACK) && far.SndUna().LessEq(s.End()) && s.Seq.LessEq(near.RcvEdge())
 	credible := near.Believable(now, s) || s.Ack.LessEq(known) && (again || f.beyond(from, s))
-	if f.rec.resync(now, from, s, m) {
-		far.Relayed(s.Ack, f.rec.passEdge(from, s))
-	} else if credible {
-		// I3; but an ACK of what was never seen may be forged, and then it
-		// does not even stand for what was.
+	if fits := f.rec.resync(now, from, s, m); fits || credible {
+		// I3; but an ACK of what was never seen may be forged, and so may be
+		// what it fits. Then it does not even stand for what was.
 		ack := s.Ack
-		if known.Less(ack) {
+		if known.Less(ack) && (f.rec.Unsynced || !fits) {
 			ack = far.RcvAcked()
 		}
 		far.Relayed(ack, f.rec.passEdge(from, s))

@@ -154,10 +154,12 @@ func (r *Record) resync(now mono.Time, from Side, s *tcpstack.Segment, m Meta) (
 		return false
 	}
 	// I3: the largest edge told since the gap; one from before it stays where it
-	// still is one.
+	// still is one. What went by may have told almost a unit of its scale more
+	// (RFC 7323, 2.4).
 	edge := s.Ack.Add(int(s.Window) << d.Scale)
-	if beyond := o.Edge.Sub(edge); beyond < 0 || beyond > wire.MaxWindow {
-		o.Edge = edge
+	told := edge.Add(1<<d.Scale - 1)
+	if beyond := o.Edge.Sub(told); beyond < 0 || beyond > wire.MaxWindow {
+		o.Edge = told
 	}
 	r.fresh = r.fresh || o.Acked.Less(s.Ack)
 	if e := s.Options.TSEcr; r.Timestamps {

@@ -287,9 +287,13 @@ func (o *Observer) after(f *splice.Flow) {
 func (o *Observer) transition(state splice.State) {
 	if state == splice.Draining && o.was != splice.Draining {
 		for i := range o.side {
-			o.cut[i] = o.side[i].made
-			if s := &o.side[i]; !s.anyMade || s.anyPassed && s.made.Less(s.passed) {
-				o.cut[i] = s.passed
+			s := &o.side[i]
+			o.cut[i] = s.iss.Add(1)
+			if s.anyMade {
+				o.cut[i] = s.made
+			}
+			if s.anyPassed {
+				o.cut[i] = wire.MaxSeq(o.cut[i], s.passed)
 			}
 		}
 	}

@@ -167,10 +167,12 @@ func (f *Flow) resync(now mono.Time, from Side, s *tcpstack.Segment, m Meta) {
 	again := s.Flags.Has(wire.ACK) && far.SndUna().LessEq(s.End()) && s.Seq.LessEq(near.RcvEdge())
 	credible := near.Believable(now, s) || s.Ack.LessEq(known) && (again || f.beyond(from, s))
 	if fits := f.rec.resync(now, from, s, m); fits || credible {
-		// I3; but an ACK of what was never seen may be forged, and so may be
-		// what it fits. Then it does not even stand for what was.
+		// I3; but an ACK of what was never seen may be forged, and then it
+		// does not even stand for what was. One that fits what was seen counts,
+		// for with an old one the endpoint would not take what is sent to it
+		// (RFC 5961, 5.2).
 		ack := s.Ack
-		if known.Less(ack) && (f.rec.Unsynced || !fits) {
+		if known.Less(ack) && !fits {
 			ack = far.RcvAcked()
 		}
 		far.Relayed(ack, f.rec.passEdge(from, s))

@@ -54,6 +54,9 @@ func (c *Conn) receiveAck(now mono.Time, s *Segment, ack uint64) {
 	}
 	c.retx.probes = 0
 
+	if advanced && c.rec.phase != open && !c.cfg.Relay && c.rec.eifel.heard(s) {
+		c.undoEpisode(now)
+	}
 	if c.rec.frto && d.bytes > 0 {
 		switch {
 		case d.original && advanced:

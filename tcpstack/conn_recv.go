@@ -223,6 +223,7 @@ func (c *Conn) receiveData(now mono.Time, s *Segment) {
 		return
 	}
 	c.stats.Received++
+	c.ack.sizeUp(n, s.Flags.Has(wire.PSH))
 	c.noteMarks(s)
 	c.ecn.acc.again = 0
 	// The window's right edge cuts.

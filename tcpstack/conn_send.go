@@ -61,6 +61,7 @@ func (c *Conn) sendAgain(now mono.Time, p *Packet) bool {
 	c.rec.undoBytes += n
 	c.lostBytes -= n
 	c.send(now, r, p)
+	c.rec.eifel.again(p)
 	return true
 }
 

@@ -5,6 +5,7 @@ package tcpstack
 import (
 	"accd/tcpstack/cc"
 	"accd/tcpstack/mono"
+	"accd/tcpstack/wire"
 )
 
 // phase is what the sender does about losses.
@@ -34,11 +35,38 @@ type recovery struct {
 	undoBytes int  // sent again and not yet reported twice
 	frto      bool // RFC 5682, with SACK: the first ACKs after the timeout tell
 	onlyNew   bool // with frto: until the next ACK nothing is sent again
+	eifel     eifel
 
 	// Peers without SACK (RFC 6582).
 	dupAcks int
 	partial bool // an ACK before point has come: the timer runs on
 	back    bool // all before point was sent again, perhaps in vain
+}
+
+// eifel finds out whether what an episode sent again was needed, by the timestamp
+// that the first ACK which advances echoes (RFC 3522, 3.2). In custody timestamps
+// are the endpoints' and say nothing about us.
+type eifel struct {
+	sent    bool   // something was sent again
+	decided bool   // an ACK has told
+	stamp   uint32 // TSval of the first segment sent again
+}
+
+// again notes the first packet of an episode that is sent again.
+func (e *eifel) again(p *Packet) {
+	if !e.sent && p.Options.Has(wire.HasTS) {
+		e.sent, e.stamp = true, p.Options.TSVal
+	}
+}
+
+// heard takes the first ACK that advances, and reports that it answers what was
+// sent first: the episode was not needed.
+func (e *eifel) heard(s *Segment) (spurious bool) {
+	if !e.sent || e.decided {
+		return false
+	}
+	e.decided = true
+	return s.Options.Has(wire.HasTS) && s.Options.TSEcr != 0 && int32(s.Options.TSEcr-e.stamp) < 0
 }
 
 // enterFast begins fast recovery; the packets lost are marked after.

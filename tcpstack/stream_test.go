@@ -14,7 +14,7 @@ func TestPack(t *testing.T) {
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
 	r := rand.New(rand.NewPCG(seed, 0))
-	for range 200 {
+	for range 50 {
 		var p buf.Pool
 		var s Stream
 		var want []byte

@@ -15,6 +15,8 @@ type ackState struct {
 	at       mono.Time // when a delayed ACK is due
 	bytes    int       // received in order since the last ACK
 	quick    int       // segments still acknowledged at once
+	full     int       // what a full segment of the peer seems to have; 0: ours
+	last     int       // bytes of the segment that came last
 	repeat   int       // further copies, for a peer that counts duplicate ACKs
 	dups     int       // ACKs for segments out of order, sent at once since RCV.NXT moved
 	held     int       // such segments that wait for an ACK
@@ -65,9 +67,24 @@ func (c *Conn) oweSACK(now mono.Time) {
 	}
 }
 
-// rcvMSS estimates the peer's segment size: what it announced is what it can
-// take, and it sends no more than we may.
-func (c *Conn) rcvMSS() int { return c.mss }
+// rcvMSS estimates the peer's segment size: no more than what we may send, which
+// both ends have agreed on, and less where the path to us is narrower.
+func (c *Conn) rcvMSS() int {
+	if c.ack.full == 0 {
+		return c.mss
+	}
+	return min(c.ack.full, c.mss)
+}
+
+// sizeUp learns the peer's segment size from a segment of n bytes: the largest
+// seen, or what comes twice in a row and is not the end of anything (Linux's
+// tcp_measure_rcv_mss).
+func (a *ackState) sizeUp(n int, pushed bool) {
+	if n > a.full && a.full != 0 || n == a.last && !pushed && n >= minMSS {
+		a.full = n
+	}
+	a.last = n
+}
 
 // ackPoint gives the acknowledgment number to send, as an offset: never less
 // than before, and no more than the limit, hold and drain allow (invariants I1

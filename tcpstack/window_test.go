@@ -65,3 +65,51 @@ func TestCompressedSACKWithData(t *testing.T) {
 	s.peer(0, 1000, 1000)
 	s.want("1000:1000 ack 5000")
 }
+
+// RFC 5681, 4.2: an ACK for every second full segment, where full is what the peer
+// sends, not what it might: Linux, tcp_measure_rcv_mss. Segments behind a hole teach
+// it too (Linux selftest tcp_ooo_rcv_mss).
+func TestPeerSegmentSize(t *testing.T) {
+	for _, behind := range []bool{false, true} {
+		s := tell(t, nil, nil)
+		s.c.ack.quick = 0
+		at := 0
+		if behind {
+			at = 500
+		}
+		for i := range 4 {
+			s.peer(at+500*i, 500, 0)
+			s.flush()
+		}
+		if behind {
+			s.peer(0, 500, 0)
+			s.flush()
+		}
+		at += 2000
+		for range 5 { // every second one from now on
+			s.peer(at, 500, 0)
+			if s.c.rcvMSS() != 500 {
+				t.Fatalf("behind a hole %v: segments of 500 count as %d", behind, s.c.rcvMSS())
+			}
+			s.flush()
+			at += 500
+		}
+		s.advance(time.Hour)
+		s.flush()
+		s.peer(at, 500, 0)
+		s.quiet()
+		s.peer(at+500, 500, 0)
+		s.want("0:0 ack " + itoa(at+1000))
+		at += 1000
+		for range 2 { // the path has become wider
+			s.peer(at, 1000, 0)
+			at += 1000
+			s.flush()
+		}
+		if got := s.c.rcvMSS(); got != 1000 {
+			t.Errorf("behind a hole %v: segments of 1000 count as %d", behind, got)
+		}
+		s.advance(time.Hour)
+		s.flush()
+	}
+}

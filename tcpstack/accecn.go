@@ -41,7 +41,7 @@ type accECN struct {
 	// The sending half.
 	sent    uint32  // s.cep
 	heard   marks   // s.ceb, s.e0b, s.e1b
-	perACK  float64 // packets an ACK covers, moving average
+	perACK  float64 // packets an ACK covers, moving average; 0: unknown
 	started bool    // feedback has come
 	shook   bool    // the segment at hand carried the handshake's encoding
 	deaf    bool    // feedback is not to be believed
@@ -54,7 +54,6 @@ func (a *accECN) init() {
 	a.cep, a.sent = startCEP, startCEP
 	a.got = marks{wire.ECT0: startBytes, wire.ECT1: startBytes}
 	a.told, a.heard = a.got, a.got
-	a.perACK = 2
 }
 
 // answerSYNACK makes the next pure ACK tell how a SYN-ACK arrived (RFC 9768,
@@ -71,7 +70,9 @@ func (a *accECN) answerSYNACK(e wire.ECN) {
 // data to acknowledge, every third without.
 func (c *Conn) noteCounts(s *Segment) {
 	a, n := &c.ecn.acc, s.Payload.Len()
-	a.got[s.ECN] += uint32(n)
+	if s.ECN != wire.NotECT {
+		a.got[s.ECN] += uint32(n)
+	}
 	if s.ECN == wire.CE {
 		c.stats.CEReceived += uint64(s.Count())
 		a.cep += uint32(s.Count())
@@ -125,7 +126,7 @@ func (a *accECN) report(o *wire.Options, room int) bool {
 		if a.got[e] != a.told[e] {
 			need = i + 1
 		}
-		if a.got[e] != start(e) {
+		if a.got[e] != start(e) || a.test > 0 {
 			want = i + 1
 		}
 	}
@@ -246,7 +247,7 @@ func (c *Conn) heedACE(s *Segment, old bool, newly int) bool {
 		a.shook = false
 		a.stamp = s.Options.TSVal
 		a.heedOption(&s.Options)
-		return e.takeMarked()
+		return false
 	}
 	// A.1: feedback that is superseded does not count. With nothing newly
 	// acknowledged, only a timestamp shows that it is not.
@@ -272,19 +273,19 @@ func (c *Conn) heedACE(s *Segment, old bool, newly int) bool {
 		e.barred = true // 3.2.3.2.5: bytes were marked, and no packet
 	}
 	delta = c.unwrap(delta, packets, bytes, known)
-	if packets > 0 {
-		a.perACK += (float64(packets) - a.perACK) / 8
+	if n := float64(packets); a.perACK == 0 {
+		a.perACK = n
+	} else if n > 0 {
+		a.perACK += (n - a.perACK) / 8
 	}
 	a.sent += delta
 	c.stats.ECEReceived += uint64(delta)
-	return delta > 0 || e.takeMarked()
-}
-
-// takeMarked tells once of a mark that the handshake told of.
-func (e *ecnState) takeMarked() bool {
-	was := e.marked
-	e.marked = false
-	return was
+	if newly > 0 && e.marked {
+		// The SYN or SYN-ACK was marked: there is a window to reduce only now.
+		e.marked = false
+		return true
+	}
+	return delta > 0
 }
 
 // unwrap gives how many packets were marked, if the ACE field has moved by delta on
@@ -302,7 +303,7 @@ func (c *Conn) unwrap(delta, packets, bytes uint32, known bool) uint32 {
 		if bytes <= uint32(c.mss)*delta && bytes/safer < uint32(c.mss)/safetyFactor {
 			return delta
 		}
-	case c.ecn.acc.perACK >= thinnedACKs:
+	case c.ecn.acc.perACK == 0 || c.ecn.acc.perACK >= thinnedACKs:
 		return delta // A.2.1: ACKs cover as much anyway
 	}
 	return safer

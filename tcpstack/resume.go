@@ -154,6 +154,7 @@ func (c *Conn) Snapshot(s *Snapshot) {
 	s.RcvUnacked = 0
 	s.RcvNxt, s.RcvEdge = c.rcvSeq(c.acked), c.rcvSeq(c.rcvEdge)
 	s.TSRecent, s.TSRecentAge, s.TSVal = c.tsRecent, c.tsRecentAge, c.tsVal
+	s.ECN = c.ecn.agreed
 	s.ECNEcho, s.ECNReduced, s.ECTLost = c.ecn.echo, c.ecn.cwr, c.ecn.ectLosses()
 	s.SRTT, s.RTTVar, s.MinRTT, s.MinRTTAt = c.rtt.srtt, c.rtt.rttvar, c.rtt.min, c.rtt.minAt
 	if s.CC = (cc.Memory{}); c.control != nil {

@@ -76,6 +76,8 @@ func (g *leg) resume(now mono.Time, args []string) error {
 			snap.SndScale, snap.RcvScale = uint8(n[0]), uint8(n[1])
 		case name == "ecn" && len(n) == 0:
 			snap.ECN = tcpstack.ClassicECN
+		case name == "accecn" && len(n) == 0:
+			snap.ECN = tcpstack.AccurateECN
 		case name == "ts" && len(n) == 0:
 			snap.Timestamps, snap.TSVal = true, 100
 			snap.TSRecent, snap.TSRecentAge = 1000, now
@@ -88,7 +90,7 @@ func (g *leg) resume(now mono.Time, args []string) error {
 				set.base.Buffer = n[0]
 			}
 		default:
-			return fmt.Errorf("nothing of a connection: %q with %d numbers; there are mss N, sack, ts, ecn, wscale PEER OURS, win N, rwin N", name, len(n))
+			return fmt.Errorf("nothing of a connection: %q with %d numbers; there are mss N, sack, ts, ecn, accecn, wscale PEER OURS, win N, rwin N", name, len(n))
 		}
 	}
 	g.end[peer].win = snap.SndWnd >> snap.SndScale

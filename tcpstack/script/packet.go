@@ -150,9 +150,9 @@ func (p *packet) options(s string) error {
 }
 
 func (p *packet) option(name string, args []string) error {
-	var n [2]uint64
+	var n [3]uint64
 	if name != "sack" {
-		for i, a := range args[:min(len(args), 2)] {
+		for i, a := range args[:min(len(args), len(n))] {
 			var err error
 			if n[i], err = strconv.ParseUint(a, 0, 32); err != nil {
 				return err
@@ -171,6 +171,12 @@ func (p *packet) option(name string, args []string) error {
 	case name == "TS" && (len(args) == 1 || len(args) == 2):
 		p.opts.Set |= wire.HasTS
 		p.ts, p.ecr = [2]uint32{uint32(n[0]), uint32(n[1])}, len(args) == 2
+	case (name == "accecn0" || name == "accecn1") && len(args) <= 3:
+		p.opts.Set |= wire.HasAccECN
+		p.opts.AccECN = wire.AccECN{Order1: name == "accecn1", Fields: uint8(len(args))}
+		for i := range args {
+			p.opts.AccECN.Count[i] = uint32(n[i])
+		}
 	case name == "sack" && len(args) > 0 && len(args) <= 4:
 		p.opts.Set |= wire.HasSACK
 		for _, a := range args {
@@ -181,7 +187,7 @@ func (p *packet) option(name string, args []string) error {
 			p.sack = append(p.sack, [2]int{b.seq, b.seq + b.len})
 		}
 	default:
-		return fmt.Errorf("there are mss N, wscale N, sackOK, TS VAL [ECR], noTS, sack L:R..., FO, MPTCP, MD5, AO, unknown, malformed")
+		return fmt.Errorf("there are mss N, wscale N, sackOK, TS VAL [ECR], noTS, sack L:R..., accecn0 E0B CEB E1B, accecn1 E1B CEB E0B, FO, MPTCP, MD5, AO, unknown, malformed")
 	}
 	return nil
 }
@@ -216,6 +222,16 @@ func (p *packet) show(set *settings) string {
 	}
 	if p.opts.Has(wire.HasWScale) {
 		o = append(o, fmt.Sprintf("wscale %d", p.opts.WScale))
+	}
+	if a := p.opts.AccECN; p.opts.Has(wire.HasAccECN) {
+		name := "accecn0"
+		if a.Order1 {
+			name = "accecn1"
+		}
+		for _, n := range a.Count[:a.Fields] {
+			name += fmt.Sprint(" ", n)
+		}
+		o = append(o, name)
 	}
 	if len(p.sack) > 0 {
 		var blocks strings.Builder

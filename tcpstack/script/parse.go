@@ -210,6 +210,12 @@ func (s *settings) one(key string, values []string) (err error) {
 		var n int
 		number(&n)
 		c.WindowScale = uint8(n)
+	case "ecn":
+		i := slices.Index(ecnPolicies[:], values[0])
+		if i < 0 {
+			err = fmt.Errorf("no policy %q; there are %v", values[0], ecnPolicies)
+		}
+		c.ECN = tcpstack.ECNPolicy(i)
 	case "holdanswer":
 		flag(&c.HoldAnswer, "on")
 	case "holdfin":
@@ -227,6 +233,9 @@ func (s *settings) one(key string, values []string) (err error) {
 	}
 	return err
 }
+
+// ecnPolicies are those of tcpstack, by their numbers.
+var ecnPolicies = [...]string{"grant", "off", "classic", "accurate"}
 
 // keepAlive reads IDLE [INTERVAL [PROBES]].
 func keepAlive(k *tcpstack.KeepAlive, values []string) (err error) {

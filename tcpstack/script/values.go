@@ -22,6 +22,12 @@ func connValue(c *tcpstack.Conn, name string, ours, theirs func(wire.Seq) int) (
 	switch name {
 	case "state":
 		return c.State().String(), nil
+	case "ecn", "ect":
+		agreed, refused := c.ECN()
+		if name == "ect" {
+			return strconv.FormatBool(agreed != tcpstack.NoECN && !refused), nil
+		}
+		return agreed.String(), nil
 	case "pathmtu":
 		return number(c.PathMTU()), nil
 	case "cwnd":

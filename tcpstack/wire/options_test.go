@@ -120,3 +120,42 @@ func FuzzOptions(f *testing.F) {
 		}
 	})
 }
+
+// TestAccECNOption: both orders and all lengths are read and written (RFC 9768,
+// 3.2.3); of a length between them the whole fields count, of a longer one three.
+func TestAccECNOption(t *testing.T) {
+	for _, tt := range []struct {
+		bytes []byte
+		want  AccECN
+	}{
+		{[]byte{172, 2}, AccECN{}},
+		{[]byte{172, 5, 1, 2, 3}, AccECN{Fields: 1, Count: [3]uint32{0x010203}}},
+		{[]byte{172, 8, 1, 2, 3, 4, 5, 6}, AccECN{Fields: 2, Count: [3]uint32{0x010203, 0x040506}}},
+		{[]byte{172, 11, 1, 2, 3, 4, 5, 6, 7, 8, 9}, AccECN{Fields: 3, Count: [3]uint32{0x010203, 0x040506, 0x070809}}},
+		{[]byte{174, 11, 255, 255, 255, 0, 0, 0, 0, 0, 1}, AccECN{Order1: true, Fields: 3, Count: [3]uint32{0xffffff, 0, 1}}},
+	} {
+		var o Options
+		o.Decode(tt.bytes)
+		if o.Set != HasAccECN || o.AccECN != tt.want {
+			t.Errorf("% x: %+v", tt.bytes, o)
+		}
+		var b [40]byte
+		n := o.Encode(b[:])
+		if n != AccECNLen(int(tt.want.Fields)) || n%4 != 0 {
+			t.Errorf("% x: written with %d bytes", tt.bytes, n)
+		}
+		var again Options
+		if again.Decode(b[:n]); again != o {
+			t.Errorf("% x: written as % x", tt.bytes, b[:n])
+		}
+	}
+	for _, tt := range []struct {
+		bytes  []byte
+		fields uint8
+	}{{[]byte{172, 3, 1}, 0}, {[]byte{172, 7, 1, 2, 3, 4, 5}, 1}, {[]byte{174, 14, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12}, 3}} {
+		var o Options
+		if o.Decode(tt.bytes); o.Set != HasAccECN || o.AccECN.Fields != tt.fields {
+			t.Errorf("% x: %+v", tt.bytes, o)
+		}
+	}
+}

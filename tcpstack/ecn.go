@@ -119,6 +119,11 @@ func (c *Conn) heedEcho(now mono.Time, s *Segment, old bool, newly int) {
 		Kind: cc.ECN, Bytes: c.mss, InFlight: c.flight, Delivered: c.rate.delivered, LostTotal: c.rate.lost,
 	})
 	c.windowReduced()
+	if c.una == c.nxt {
+		// Nothing is in flight that would take the window down, or end it.
+		c.control.Congested(now, cc.Signal{Kind: cc.Exit})
+		return
+	}
 	e.reducing = true
 	// RFC 9937 serves any reduction: here no ACK tells of a loss, so nothing is
 	// sent that the way to the smaller window does not release.

@@ -340,3 +340,18 @@ func TestECNInDrain(t *testing.T) {
 	s.want("2000:4000 ack 0 ECT(0)")
 	s.in.Reset()
 }
+
+// An echo when nothing is in flight leaves a smaller window, not a closed one: no ACK
+// would come to open it (simnet's TestRandomBusy, seed 1003).
+func TestEchoWhenAllIsAcknowledged(t *testing.T) {
+	s := classic(t, nil, nil)
+	s.write(3000)
+	s.want("0:3000 ack 0 ECT(0)")
+	s.wait(20 * time.Millisecond)
+	s.peer(0, 0, 3000)
+	s.peer(0, 0, 3000, with(wire.ECE))
+	s.paced()
+	s.write(1000)
+	s.want("W 3000:4000 ack 0 ECT(0)")
+	s.peer(0, 0, 4000)
+}

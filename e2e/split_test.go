@@ -1,14 +1,18 @@
 package e2e
 
 import (
+	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
 	"golang.org/x/sys/unix"
 
+	"accd/lab"
 	"accd/netcfg/netlab"
 )
 
@@ -92,6 +96,61 @@ func options(t *testing.T, c *net.TCPConn) (set uint8) {
 	}))
 	must(t, err)
 	return set
+}
+
+// answering is a configuration in which accd answers clients before it asks the
+// server.
+var answering = config{last: "handshake: split\n    accept: early"}
+
+// A client that is answered early is connected after one round trip of its own leg,
+// whatever lies behind; and one whose server refuses is reset.
+func TestEarly(t *testing.T) {
+	const away = 100 * time.Millisecond // round trip
+	n := newNetwork(t, shape{emulated: true})
+	n.impair(lab.Path{Rate: 1e9, Delay: away / 2})
+	d := n.startAccd(answering)
+	const size = 8 * mib
+	for _, f := range families {
+		t.Run(f.name, func(t *testing.T) {
+			l, err := n.listen(f, sockets{})
+			must(t, err)
+			defer l.Close()
+			begin := time.Now()
+			client, err := n.dial(l.Addr().(*net.TCPAddr).AddrPort(), sockets{}, patience)
+			must(t, err)
+			if took := time.Since(begin); took > away && !*native {
+				t.Errorf("the client is connected after %v, behind a round trip of %v", took, away)
+			}
+			server, err := l.Accept()
+			must(t, err)
+			d.inCustody(t, size, size, func() error {
+				return exchange(client.(*net.TCPConn), server.(*net.TCPConn), size, size)
+			})
+		})
+		t.Run(f.name+"/refused", func(t *testing.T) {
+			client, err := n.dial(netip.AddrPortFrom(f.server, 7003), sockets{}, patience)
+			if *native {
+				return
+			}
+			must(t, err)
+			defer client.Close()
+			must(t, client.SetReadDeadline(time.Now().Add(patience)))
+			if _, err := client.Read(make([]byte, 1)); !errors.Is(err, syscall.ECONNRESET) {
+				t.Errorf("a client whose server refuses got %v", err)
+			}
+		})
+	}
+}
+
+// More clients at once than a shard keeps half open get through all the same, by
+// SYN cookies.
+func TestEarlyCrowd(t *testing.T) {
+	n := newNetwork(t, shape{})
+	n.startAccd(answering)
+	ok, err := talkAll(n.startPairs(400))
+	if ok != 400 {
+		t.Errorf("%d of 400 connections work: %v", ok, err)
+	}
 }
 
 // accd that is killed leaves split connections to the next, which resets both

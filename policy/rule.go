@@ -44,7 +44,7 @@ func (r *reader) rule(n *yaml.Node, s *sides, profiles map[string]Profile) *rule
 	v.Line = n.Line
 	v.PathMemory = true
 	v.LAN, v.WAN, v.Other = profiles[defaultProfile], profiles[defaultProfile], profiles[defaultProfile]
-	found := r.mapping(n, "rule", []field{
+	found := r.mapping(leading(n, "handshake"), "rule", []field{
 		{"name", func(n *yaml.Node) {
 			x.node = n
 			v.Rule, _ = r.name(n, "rule")
@@ -64,6 +64,16 @@ func (r *reader) rule(n *yaml.Node, s *sides, profiles map[string]Profile) *rule
 		}},
 		{"jumbo", func(n *yaml.Node) { r.boolean(n, "jumbo", &v.Jumbo) }},
 		{"path_memory", func(n *yaml.Node) { r.boolean(n, "path_memory", &v.PathMemory) }},
+		{"accept", func(n *yaml.Node) {
+			w, ok := r.word(n, "accept", "early", "late")
+			switch {
+			case !ok || w == "late":
+			case v.Handshake != Split:
+				r.errorf(n, "accept: early needs handshake: split: with relay the server itself answers the client")
+			default:
+				v.Handshake = Early
+			}
+		}},
 		{"lan", func(n *yaml.Node) { r.ruleSide(n, LAN, s, &v.LAN, profiles) }},
 		{"wan", func(n *yaml.Node) { r.ruleSide(n, WAN, s, &v.WAN, profiles) }},
 		{"control", nil},
@@ -77,7 +87,7 @@ func (r *reader) rule(n *yaml.Node, s *sides, profiles map[string]Profile) *rule
 	if found["action"] == nil {
 		r.errorf(n, "the rule has no action: add one (accepted: accelerate, pass)")
 	} else if v.Action == Pass {
-		for _, key := range []string{"lan", "wan", "handshake", "jumbo", "path_memory"} {
+		for _, key := range []string{"lan", "wan", "handshake", "accept", "jumbo", "path_memory"} {
 			if found[key] != nil && r.isPass(n) {
 				r.errorf(found[key], "%q has no meaning in a rule whose action is pass: remove it", key)
 			}

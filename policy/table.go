@@ -5,6 +5,7 @@ package policy
 
 import (
 	"net/netip"
+	"slices"
 
 	"accd/tcpstack/wire"
 )
@@ -48,10 +49,11 @@ type Handshake uint8
 const (
 	Relay Handshake = iota // the endpoints each other
 	Split                  // accd each of them, once the server has answered
+	Early                  // the same, but the client before the server is asked
 )
 
 // String gives the word of the configuration.
-func (h Handshake) String() string { return [...]string{"relay", "split"}[h] }
+func (h Handshake) String() string { return [...]string{"relay", "split", "split, accept: early"}[h] }
 
 // Network is the network a leg crosses.
 type Network uint8
@@ -85,6 +87,12 @@ type Verdict struct {
 	PathMemory  bool    // new flows begin with what earlier ones found of the path
 	LAN, WAN    Profile // of the leg on that side
 	Other       Profile // of a leg on neither
+}
+
+// AnswersEarly reports whether some rule has accd answer clients before the server
+// is asked.
+func (t *Table) AnswersEarly() bool {
+	return slices.ContainsFunc(t.verdicts, func(v *Verdict) bool { return v.Handshake == Early })
 }
 
 // Profile gives how a leg that crosses n is to be treated.

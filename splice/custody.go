@@ -136,6 +136,9 @@ func (f *Flow) pair(now mono.Time, from Side) {
 // transmit fills p with the next packet of one of the Conns.
 func (c *custody) transmit(now mono.Time, p *tcpstack.Packet) (to Side, ok bool) {
 	for to := range c.conn {
+		if c.split.early != nil && Side(to) == Server {
+			continue // not asked yet
+		}
 		conn := &c.conn[to]
 		if !conn.Transmit(now, p) {
 			continue

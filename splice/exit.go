@@ -123,6 +123,9 @@ func (f *Flow) release() {
 		c.stream[i].Reset()
 		c.stream[i].Trim()
 	}
+	if c.split.half {
+		c.split.early.Settled()
+	}
 	c.ending, c.split = ending{}, split{}
 	c.drain = drain{loose: c.drain.loose}
 	c.drain.owed = [2]wire.Seq{}

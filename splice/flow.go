@@ -29,6 +29,7 @@ type Terms struct {
 	Rule      string
 	Leg       [2]*tcpstack.Config // by Side; Relay is set, or HoldFIN with Split
 	Split     bool                // each leg has a handshake of its own
+	Early     *tcpstack.Listener  // with Split: answers clients before the server is asked; nil: nobody does
 	MaxBuffer int                 // bytes held per direction, at most; 0: 64 MiB
 	Oblivious bool                // paths are neither remembered nor recalled
 }

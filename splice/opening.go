@@ -15,8 +15,8 @@ const (
 	slotLife = 30 * time.Second // a slot untouched for so long is free
 )
 
-// harmless are the options a handshake may carry (docs/custody.md, Opening).
-const harmless = wire.HasMSS | wire.HasWScale | wire.HasSACKPermitted | wire.HasTS | wire.HasFastOpen
+// Harmless are the options a handshake may carry (docs/custody.md, Opening).
+const Harmless = wire.HasMSS | wire.HasWScale | wire.HasSACKPermitted | wire.HasTS | wire.HasFastOpen
 
 // Opening follows handshakes in a table of fixed size: a flood of SYNs costs
 // what it costs before, and a handshake that loses its slot is only a flow that
@@ -173,7 +173,7 @@ func (h *handshake) repeat(now mono.Time, x *half, s *tcpstack.Segment, m Meta) 
 		x.tsVal, x.tsAt = s.Options.TSVal, now
 		return
 	}
-	if !s.Options.Only(harmless) {
+	if !s.Options.Only(Harmless) {
 		h.spoil(SYNOptions)
 	}
 	*x = half{at: now, iss: s.Seq, window: s.Window, set: set, tsVal: s.Options.TSVal, tsAt: now, data: s.Payload.Len(), meta: m, ecn: classicECN(s.Flags)}

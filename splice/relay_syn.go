@@ -9,7 +9,7 @@ import "accd/tcpstack/wire"
 // all (RFC 2385, 2.0).
 func RelaySYN(v *wire.View, mss int) {
 	var o wire.Options
-	if o.Decode(v.OptionBytes()); !o.Only(harmless) {
+	if o.Decode(v.OptionBytes()); !o.Only(Harmless) {
 		return
 	}
 	if mss > 0 && mss <= 0xffff {

@@ -25,6 +25,10 @@ const (
 type split struct {
 	on    bool
 	until mono.Time // both ends have closed; 0: not yet
+	// early is the Listener that answered the client, until its handshake is over;
+	// half says that it counts the client among its half-open ones.
+	early *tcpstack.Listener
+	half  bool
 }
 
 // StartSplit makes f, which is zero, a flow of two connections: legs is what they
@@ -32,31 +36,41 @@ type split struct {
 // gave them.
 func (f *Flow) StartSplit(now mono.Time, rec *Record, legs *[2]tcpstack.Snapshot, terms *Terms, env *Env) {
 	f.Start(now, rec, terms, env)
-	c := env.take()
-	c.slot = -1
-	c.split = split{on: true}
-	if env.Ledger != nil {
-		c.entry = Entry{Tuple: rec.Tuple, Split: true}
-		for i := range c.entry.Dir {
-			n := legs[1-i].SndUna
-			c.entry.Dir[i] = Held{n, n, n, max(legs[1-i].MSS, 1)}
-		}
-		if slot, ok := env.Ledger.claim(&c.entry); ok {
-			c.slot = slot
-		}
-	}
-	c.charge = splitCharge
-	env.charged += c.charge
+	c := f.beginSplit(now)
 	for i := range c.conn {
-		side := Side(i)
-		legs[i].Path = f.recallPath(now, side)
-		c.conn[i].Resume(now, &legs[i], &c.stream[i], &c.stream[side.Other()], terms.Leg[i])
-		c.leg[i] = legState{idle: now}
+		legs[i].Path = f.recallPath(now, Side(i))
+		c.conn[i].Resume(now, &legs[i], &c.stream[i], &c.stream[1-i], terms.Leg[i])
 	}
 	c.conn[Server].Acknowledge() // the handshake's third segment
-	f.c, f.state = c, InCustody
-	env.Count.Split++
+	f.claim(legs[Client].SndUna, legs[Server].SndUna, terms)
 	f.care(now)
+}
+
+// beginSplit gives f a custody for life.
+func (f *Flow) beginSplit(now mono.Time) *custody {
+	c, e := f.env.take(), f.env
+	c.slot, c.charge, c.split = -1, splitCharge, split{on: true}
+	c.leg = [2]legState{{idle: now}, {idle: now}}
+	e.charged += c.charge
+	e.Count.Split++
+	f.c, f.state = c, InCustody
+	return c
+}
+
+// claim lists the flow in the ledger: toClient and toServer are the next sequence
+// numbers of what accd sends.
+func (f *Flow) claim(toClient, toServer wire.Seq, terms *Terms) {
+	c, l := f.c, f.env.Ledger
+	if l == nil {
+		return
+	}
+	c.entry = Entry{Tuple: f.rec.Tuple, Split: true}
+	for from, n := range [2]wire.Seq{Client: toServer, Server: toClient} {
+		c.entry.Dir[from] = Held{n, n, n, max(c.conn[1-from].MSS(), 1)}
+	}
+	if slot, ok := l.claim(&c.entry); ok {
+		c.slot = slot
+	}
 }
 
 // splitCharge is what a split flow takes of the budget: its first windows.
@@ -86,6 +100,7 @@ func (f *Flow) inSplit(now mono.Time, from Side, s *tcpstack.Segment, m Meta) Di
 	}
 	near.Receive(now, s)
 	s.Payload = buf.Ref{}
+	f.opened()
 	if near.FINAcked() {
 		far.AckFIN() // docs/custody.md, FIN is never taken
 	}
@@ -99,12 +114,13 @@ func (f *Flow) inSplit(now mono.Time, from Side, s *tcpstack.Segment, m Meta) Di
 // lost resets the other end when one has reset the connection or does not answer
 // any more.
 func (f *Flow) lost(now mono.Time) {
+	f.opened()
 	c := f.c
 	for _, side := range [2]Side{Client, Server} {
 		switch err := c.conn[side].Err(); err {
 		case nil:
 			continue
-		case tcpstack.ErrReset:
+		case tcpstack.ErrReset, tcpstack.ErrRefused, tcpstack.ErrUnreachable:
 			f.beginEnding(now, side.Other(), Reset)
 		default:
 			f.beginEnding(now, side.Other(), Lost)

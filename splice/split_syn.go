@@ -36,7 +36,7 @@ func (o *Opening) Rewrite(now mono.Time, from Side, client wire.Tuple, s *tcpsta
 	}
 	answer := s.Flags.Has(wire.ACK)
 	if !answer && terms != nil && terms.Split && !h.syn.again && h.bad == None && h.syn.data == 0 && s.Options.Set&wire.HasFastOpen == 0 {
-		h.split, h.scale = true, windowScale(terms.held())
+		h.split, h.scale = true, terms.WindowScale()
 		h.mss = [2]uint16{Client: terms.mss(Client, client.Is4()), Server: uint16(mss)}
 	}
 	if !h.split || answer != (from == Server) {
@@ -62,10 +62,10 @@ func (o *Opening) Splits(now mono.Time, client wire.Tuple) bool {
 	return h != nil && h.split
 }
 
-// windowScale gives the least shift with which a window of so many bytes can be
-// offered.
-func windowScale(bytes int) (n uint8) {
-	for n < wire.MaxWScale && 65535<<n < bytes {
+// WindowScale gives the least shift with which a window of all that may be held can
+// be offered (RFC 7323, 2.3).
+func (t *Terms) WindowScale() (n uint8) {
+	for n < wire.MaxWScale && 65535<<n < t.held() {
 		n++
 	}
 	return n

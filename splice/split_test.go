@@ -56,7 +56,7 @@ func TestSplitOffersItsOwnOptions(t *testing.T) {
 	r.opts = wire.HasMSS
 	p := r.rewrite(Client, r.syn(Client), 1400)
 	if p.Flags != wire.SYN || p.Seq != r.isn[Client] || p.Window != splitWindow || p.Len != 0 ||
-		p.Options.Set != allOptions || p.Options.MSS != 1400 || p.Options.WScale != windowScale(maxHeld) {
+		p.Options.Set != allOptions || p.Options.MSS != 1400 || p.Options.WScale != r.terms.WindowScale() {
 		t.Errorf("the server is offered %+v", p)
 	}
 	r.opts = allOptions

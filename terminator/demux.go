@@ -1,7 +1,6 @@
 package terminator
 
 import (
-	"accd/policy"
 	"accd/splice"
 	"accd/tcpstack/buf"
 	"accd/tcpstack/wire"
@@ -75,6 +74,10 @@ func (s *shard) receiveTCP(from splice.Side, f *link.Frame, network splice.Netwo
 	}
 	meta := s.meta(network)
 	s.read(f)
+	if fl == nil && s.answers && from == splice.Client && s.early(client, meta) {
+		s.count.reasons[Rewritten]++
+		return
+	}
 	if fl != nil {
 		if s.offer(fl, from, meta) == splice.Taken {
 			return
@@ -136,162 +139,13 @@ func (s *shard) read(f *link.Frame) {
 	}
 }
 
-// handshake follows a passing segment that may belong to the opening of a
-// connection: one without a flow, or with the addresses and ports of an older
-// one, fl. It gives the flow that the segment establishes, or nil, and the
-// reason why the segment passes unless that flow takes it.
-func (s *shard) handshake(from splice.Side, client wire.Tuple, fl *flow, meta splice.Meta) (made *flow, why Reason) {
-	flags := s.segment.Flags
-	switch {
-	case s.stopping && !s.opening.Splits(s.now, client):
-		return nil, Stopping
-	case from == splice.Client && flags.Has(wire.SYN) && !flags.Has(wire.ACK):
-		if why, ok := s.mayOpen(client, meta); !ok {
-			return nil, why
-		}
-	}
-	// What is not followed is not changed either.
-	relayed := flags.Has(wire.SYN) && (from == splice.Client || s.opening.Follows(s.now, client))
-	established := s.opening.Receive(s.now, from, client, &s.segment, meta, &s.record)
-	switch {
-	case established:
-		s.clients.done(client.Src, s.now)
-		return s.admit(client, fl)
-	case relayed && s.rewrite(from, client, meta):
-		return nil, Rewritten
-	case relayed:
-		splice.RelaySYN(&s.view, s.mss(from, client, meta))
-		return nil, Opening
-	}
-	return nil, NoFlow
-}
-
-// rewrite sends accd's own SYN or SYN-ACK instead of the one in the shard's
-// segment, if its handshake is split.
-func (s *shard) rewrite(from splice.Side, client wire.Tuple, meta splice.Meta) bool {
-	var terms *splice.Terms
-	if from == splice.Client {
-		near := s.network(client, splice.Client, meta.From)
-		far := s.network(client, splice.Server, splice.Unknown)
-		v := s.decide(client, near, meta.TOS)
-		if v.Handshake == policy.Split && s.env.MaySplit() && s.t.flows.Load() < int64(s.policy.Limits.Flows) {
-			terms = s.terms.of(v, near, far, true)
-		}
-	}
-	if !s.opening.Rewrite(s.now, from, client, &s.segment, terms, s.terms.clamp(s.view.Is6), &s.packet) {
-		return false
-	}
-	s.template = splice.Template{Tuple: s.view.Tuple(), TTL: meta.TTL, TOS: meta.TOS &^ 3, FlowLabel: meta.FlowLabel}
-	s.emit(from.Other())
-	return true
-}
-
-// mss gives what the MSS of a relayed SYN or SYN-ACK is clamped to: what all
-// networks carry or, where the rule says jumbo, what the leg it goes out on does,
-// since accd is what sends on the other. An endpoint whose network is not known
-// before it answers is taken to be across from the one that asks.
-func (s *shard) mss(from splice.Side, client wire.Tuple, meta splice.Meta) int {
-	asked := meta
-	if from == splice.Server {
-		var ok bool
-		if asked, ok = s.opening.Asked(s.now, client); !ok {
-			return s.terms.clamp(s.view.Is6)
-		}
-	}
-	near := s.network(client, splice.Client, asked.From)
-	if !s.decide(client, near, asked.TOS).Jumbo {
-		return s.terms.clamp(s.view.Is6)
-	}
-	if from == splice.Server {
-		return s.terms.carries(near, s.view.Is6)
-	}
-	far := s.network(client, splice.Server, splice.Unknown)
-	if far == policy.Unknown {
-		switch near {
-		case policy.LAN:
-			far = policy.WAN
-		case policy.WAN:
-			far = policy.LAN
-		}
-	}
-	return s.terms.carries(far, s.view.Is6)
-}
-
-// mayOpen says whether a client's SYN is followed, and why not.
-func (s *shard) mayOpen(client wire.Tuple, meta splice.Meta) (Reason, bool) {
-	if s.decide(client, s.network(client, splice.Client, meta.From), meta.TOS).Action != policy.Accelerate {
-		return Rule, false
-	}
-	if !s.opening.Follows(s.now, client) && !s.clients.begin(client.Src, s.now) {
-		return ClientOpening, false
-	}
-	return Opening, true
-}
-
-// network gives the side of an endpoint whose packets came from n.
-func (s *shard) network(client wire.Tuple, of splice.Side, n splice.Network) policy.Network {
-	address := client.Src
-	if of == splice.Server {
-		address = client.Dst
-	}
-	return s.policy.Network(address, policy.Network(n))
-}
-
-// decide gives what the policy says of a client.
-func (s *shard) decide(client wire.Tuple, from policy.Network, tos uint8) *policy.Verdict {
-	return s.policy.Decide(client, policy.Meta{From: from, DSCP: tos >> 2})
-}
-
-// admit makes a flow of the handshake in the shard's record, unless a limit or
-// the policy forbids it. old is the flow of an earlier connection of the same
-// name, or nil. A handshake that was split has passed its limits with its SYN: it
-// cannot be native any more.
-func (s *shard) admit(client wire.Tuple, old *flow) (*flow, Reason) {
-	rec := &s.record
-	from := s.network(client, splice.Client, rec.Dir[splice.Client].Net)
-	to := s.network(client, splice.Server, rec.Dir[splice.Server].Net)
-	v := s.decide(client, from, rec.Dir[splice.Client].TOS)
-	legs, split := s.opening.Legs()
-	if v.Action != policy.Accelerate && !split {
-		return nil, Rule
-	}
-	if !s.newFlows.take(s.now) && !split {
-		return nil, TooManyNew
-	}
-	fl := old
-	if fl == nil {
-		if s.t.flows.Add(1) > int64(s.policy.Limits.Flows) && !split {
-			s.t.flows.Add(-1)
-			return nil, TableFull
-		}
-		fl = s.flows.add(client, s.now)
-		s.t.owners.set(client, s.index)
-	} else {
-		s.count.replaced++
-		fl.Replace()
-		s.flows.renew(fl, s.now)
-	}
-	fl.verdict = v
-	s.count.flows++
-	s.current = fl
-	if terms := s.terms.of(v, from, to, split); split {
-		fl.StartSplit(s.now, rec, legs, terms, &s.env)
-		if s.stopping {
-			fl.Kill(s.now) // its ends cannot go on without accd
-		}
-	} else {
-		fl.Start(s.now, rec, terms, &s.env)
-	}
-	s.current = nil
-	return fl, Opening
-}
-
 // receiveICMP asks the flow that an ICMP error quotes. Only news of a packet too
-// big concern accd; all others are the endpoints' business (RFC 5927, 5).
+// big concern accd, and of a server that it asks in its own name; all others are
+// the endpoints' business (RFC 5927, 5).
 func (s *shard) receiveICMP(from splice.Side, f *link.Frame, handed bool) {
 	v := &s.view
 	mtu, tooBig := v.PacketTooBig()
-	if !tooBig || !v.Partial && f.Virtio.Flags&wire.VirtioDataValid == 0 && !v.ChecksumOK() {
+	if !v.Partial && f.Virtio.Flags&wire.VirtioDataValid == 0 && !v.ChecksumOK() {
 		s.passFor(ICMPError, from, f)
 		return
 	}
@@ -305,7 +159,12 @@ func (s *shard) receiveICMP(from splice.Side, f *link.Frame, handed bool) {
 	}
 	if fl != nil {
 		s.current = fl
-		disposition := fl.PacketTooBig(s.now, to, seq, mtu)
+		var disposition splice.Disposition
+		if tooBig {
+			disposition = fl.PacketTooBig(s.now, to, seq, mtu)
+		} else {
+			disposition = fl.Unreachable(s.now, to, seq, v.Unreachable())
+		}
 		s.current = nil
 		s.ready(fl)
 		if disposition == splice.Pass {

@@ -67,9 +67,11 @@ type shard struct {
 	busy     list // flows that have used up their share of a turn
 	active   int  // flows not on the wire
 	swept    mono.Time
-	sweep    uint32 // of age: the place to look at next
-	stopping bool   // no flow leaves the wire any more
-	err      error  // a tap is gone
+	sweep    uint32          // of age: the place to look at next
+	answers  bool            // some rule has accd answer clients before it asks the server
+	secret   tcpstack.Secret // of sequence numbers towards such servers
+	stopping bool            // no flow leaves the wire any more
+	err      error           // a tap is gone
 
 	current *flow // whose code runs: the one to blame for a panic
 	expire  func(*flow)

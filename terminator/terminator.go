@@ -123,7 +123,7 @@ func (t *Terminator) newShard(i int, offload bool, ledger *splice.Ledger) (*shar
 	}
 	s.opening = splice.NewOpening(t.cfg.Openings)
 	s.opening.Count = &s.custody
-	s.clients.seed = rand.Uint64()
+	s.clients.seed, s.secret = rand.Uint64(), newSecret()
 	s.terms.init(&t.cfg, offload)
 	s.env = splice.Env{Pool: &s.pool, Ledger: ledger, Count: &s.custody, Paths: pathmem.New(paths), Steer: t.cfg.Steer}
 	s.init(t.clock.now())
@@ -135,7 +135,7 @@ func (t *Terminator) newShard(i int, offload bool, ledger *splice.Ledger) (*shar
 func (s *shard) obey(p *policy.Table) {
 	n := len(s.t.cfg.Taps[0].Queues)
 	share := func(total int) int { return (total + n - 1) / n }
-	s.policy = p
+	s.policy, s.answers = p, p.AnswersEarly()
 	s.terms.forget()
 	s.clients.limit = p.Limits.PerClientOpening
 	s.newFlows.rate = share(p.Limits.NewFlowsPerSecond)

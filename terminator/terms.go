@@ -3,12 +3,25 @@ package terminator
 import (
 	"time"
 
+	"crypto/rand"
+
 	"accd/policy"
 	"accd/splice"
 	"accd/tcpstack"
 	"accd/tcpstack/cc"
 	"accd/tcpstack/wire"
 )
+
+// earlyBacklog is how many clients of one rule a shard answers at once that have
+// not answered themselves; others get SYN cookies. Ours.
+const earlyBacklog = 128
+
+// newSecret makes a secret that nobody else knows.
+func newSecret() tcpstack.Secret {
+	var b [16]byte
+	_, _ = rand.Read(b[:]) // never fails
+	return tcpstack.SecretOf(b)
+}
 
 // headers are the bytes of IP and TCP headers without options.
 func headers(is6 bool) int {
@@ -25,6 +38,7 @@ type terms struct {
 	offload bool
 	idle    time.Duration // how long steering remembers a flow without packets
 	known   map[termsKey]*splice.Terms
+	secret  [2]tcpstack.Secret // of sequence numbers, and of cookies
 }
 
 type termsKey struct {
@@ -35,6 +49,7 @@ type termsKey struct {
 
 func (t *terms) init(cfg *Config, offload bool) {
 	t.offload, t.idle = offload, cfg.Idle
+	t.secret = [2]tcpstack.Secret{newSecret(), newSecret()}
 	for n, mtu := range cfg.MTU {
 		if mtu == 0 {
 			mtu = 1500
@@ -66,8 +81,12 @@ func (t *terms) of(v *policy.Verdict, client, server policy.Network, split bool)
 		if split {
 			// A split flow that steering forgets is lost: its ends are asked
 			// before that, and one that is gone is noticed.
+			leg.WindowScale = made.WindowScale()
 			leg.KeepAlive = tcpstack.KeepAlive{On: true, Idle: t.idle / 2, Interval: t.idle / 20}
 		}
+	}
+	if split && v.Handshake == policy.Early {
+		made.Early = tcpstack.NewListener(earlyBacklog, t.secret[0], t.secret[1], made.Leg[0])
 	}
 	t.known[k] = made
 	return made

@@ -17,8 +17,9 @@ import (
 // again. An endpoint that waits longer is answered by the other, which is in
 // TIME-WAIT itself: the sequence numbers of both legs are the same.
 const (
-	lingerRTOs = 8
-	lingerMin  = time.Second
+	lingerRTOs  = 8
+	lingerMin   = time.Second
+	lingerEarly = time.Minute // of one answered early: its legs have numbers of their own
 )
 
 // split is what a split flow remembers beside its custody.
@@ -29,6 +30,7 @@ type split struct {
 	// half says that it counts the client among its half-open ones.
 	early *tcpstack.Listener
 	half  bool
+	apart bool // the two legs number bytes differently
 }
 
 // StartSplit makes f, which is zero, a flow of two connections: legs is what they
@@ -137,7 +139,11 @@ func (f *Flow) settleSplit(now mono.Time) {
 	case !c.conn[Client].Closed() || !c.conn[Server].Closed():
 	case c.split.until.IsZero():
 		rto := max(c.conn[Client].RTO(), c.conn[Server].RTO())
-		c.split.until = now.Add(max(lingerMin, lingerRTOs*rto))
+		least := lingerMin
+		if c.split.apart {
+			least = lingerEarly
+		}
+		c.split.until = now.Add(max(least, lingerRTOs*rto))
 	case now >= c.split.until:
 		f.end(Finished)
 		return

@@ -25,7 +25,7 @@ func (f *Flow) StartEarly(now mono.Time, client *wire.Tuple, s *tcpstack.Segment
 	rec.Dir[Server].headers(m)
 	f.Start(now, &rec, terms, env)
 	c := f.beginSplit(now)
-	c.split.early, c.split.half = terms.Early, !s.Flags.Has(wire.ACK)
+	c.split.early, c.split.half, c.split.apart = terms.Early, !s.Flags.Has(wire.ACK), true
 	key := client.Reverse()
 	terms.Early.Accept(now, &c.conn[Client], &key, s, &c.stream[Client], &c.stream[Server], nil)
 	iss, stamp := secret.Start(now, client)

@@ -15,6 +15,10 @@ import (
 const (
 	cookieTick = 64 * time.Second // what a cookie counts its age in
 	cookieAge  = 2                // ticks: an older one is rejected
+	// cookieStep is between what a cookie says of one MSS and of the next: more
+	// than a peer may send before it is answered, so that a segment behind the
+	// first is not taken for it.
+	cookieStep = 1 << 17
 )
 
 // What a cookie can say about the peer's MSS: usual paths, tunnels, jumbo frames.
@@ -33,7 +37,7 @@ func cookieMSS(key *wire.Tuple) []int {
 
 // cookie makes the initial sequence number that answers the SYN of sequence number
 // irs: a hash of the sockets, the tick in the upper 8 bits, and in the lower 24 a
-// hash of sockets and tick plus what is to be known of the MSS. As the peer's own
+// hash of sockets and tick plus what is to be known of the MSS, in large steps. As the peer's own
 // number is part of it, it runs as ISNs do (RFC 4987, appendix A).
 func (k Secret) cookie(now mono.Time, key *wire.Tuple, irs wire.Seq, o *wire.Options) wire.Seq {
 	table := cookieMSS(key)
@@ -46,7 +50,28 @@ func (k Secret) cookie(now mono.Time, key *wire.Tuple, irs wire.Seq, o *wire.Opt
 		i = max(0, i-1)
 	}
 	tick := cookieTicks(now)
-	return wire.SeqOf(uint32(k.tuple(key, 0)) + irs.Uint32() + tick<<24 + (uint32(k.tuple(key, ^tick))+uint32(i))&0xffffff)
+	return wire.SeqOf(uint32(k.tuple(key, 0)) + irs.Uint32() + tick<<24 + k.cookieEnd(key, tick, i))
+}
+
+// cookieEnd gives the lower 24 bits of a cookie for entry i of the table.
+func (k Secret) cookieEnd(key *wire.Tuple, tick uint32, i int) uint32 {
+	return (uint32(k.tuple(key, ^tick)) + uint32(i)*cookieStep) & 0xffffff
+}
+
+// follows reports whether an ACK of a cookie is for the data behind the ACK that
+// should have come first, or a keepalive before it: the first of them will come
+// again, and opens.
+func (k Secret) follows(now mono.Time, key *wire.Tuple, seq, ack wire.Seq) bool {
+	n := ack.Uint32() - seq.Uint32() - uint32(k.tuple(key, 0))
+	tick := cookieTicks(now)
+	for age := range uint32(cookieAge) {
+		for i := range cookieMSS(key) {
+			if d := (tick-age)<<24 + k.cookieEnd(key, tick-age, i) - n; int32(d) >= -1 && int32(d) <= maxWindow16 {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // opens reports whether iss is a cookie that answered a SYN of irs not long ago,
@@ -59,11 +84,11 @@ func (k Secret) opens(now mono.Time, key *wire.Tuple, irs, iss wire.Seq) (mss in
 	if age >= cookieAge {
 		return 0, false
 	}
-	i := (n - uint32(k.tuple(key, ^(tick-age)))) & 0xffffff
-	if int(i) >= len(table) {
+	i := (n - k.cookieEnd(key, tick-age, 0)) & 0xffffff
+	if i%cookieStep != 0 || int(i/cookieStep) >= len(table) {
 		return 0, false
 	}
-	return table[i], true
+	return table[i/cookieStep], true
 }
 
 func cookieTicks(now mono.Time) uint32 { return uint32(now / mono.Time(cookieTick)) }

@@ -85,8 +85,11 @@ func (l *Listener) receive(now mono.Time, key *wire.Tuple, s *Segment, p *Packet
 	case s.Flags.Has(wire.ACK):
 		// Second.
 		if !s.Flags.Has(wire.SYN) && l.expectsCookies(now) {
-			if _, ok := l.cookies.opens(now, key, s.Seq.Add(-1), s.Ack.Add(-1)); ok {
+			if _, _, ok := l.cookieOf(now, key, s); ok {
 				return Opens
+			}
+			if l.cookies.follows(now, key, s.Seq, s.Ack) {
+				return Ignored
 			}
 			l.stats.CookiesBad++
 		}
@@ -144,12 +147,29 @@ func (l *Listener) Accept(now mono.Time, c *Conn, key *wire.Tuple, s *Segment, i
 		return
 	}
 	l.stats.CookiesUsed++
-	mss, _ := l.cookies.opens(now, key, s.Seq.Add(-1), s.Ack.Add(-1))
+	mss, late, _ := l.cookieOf(now, key, s)
+	if late {
+		s.Seq = s.Seq.Add(1)
+	}
 	syn := synOf(s, mss)
 	c.Accept(now, *key, s.Ack.Add(-1), &syn, in, out, &l.cfg)
 	c.SetTimestamp(stamp)
 	c.open.due = false // the cookie was the answer
 	c.Receive(now, s)
+	if late {
+		c.oweNow()
+	}
+}
+
+// cookieOf reports whether an ACK brings a cookie back. late: it is a keepalive, one
+// before the ACK that should have come first and was lost.
+func (l *Listener) cookieOf(now mono.Time, key *wire.Tuple, s *Segment) (mss int, late, ok bool) {
+	mss, ok = l.cookies.opens(now, key, s.Seq.Add(-1), s.Ack.Add(-1))
+	if !ok && s.Payload.Len() == 0 && !s.Flags.Has(wire.FIN) {
+		mss, ok = l.cookies.opens(now, key, s.Seq, s.Ack.Add(-1))
+		late = ok
+	}
+	return mss, late, ok
 }
 
 // Settled says that a half-open connection has become an open one, or none.

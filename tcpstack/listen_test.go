@@ -193,8 +193,12 @@ func TestBadCookies(t *testing.T) {
 	}
 	p, ack := open()
 	wrong := ack
-	wrong.Seq = wrong.Seq.Add(1)
+	wrong.Seq = wrong.Seq.Add(1 << 20)
 	p.peer(Answered, wrong)
+	// What follows an ACK that was lost waits for it: no RST.
+	wrong = ack
+	wrong.Seq = wrong.Seq.Add(1460)
+	p.peer(Ignored, wrong)
 	wrong = ack
 	wrong.Ack = wrong.Ack.Add(1 << 20)
 	p.peer(Answered, wrong)

@@ -63,7 +63,8 @@ func (s *shard) early(client wire.Tuple, meta splice.Meta) bool {
 	key := client.Reverse()
 	segment := s.segment // what Receive drops may still pass
 	segment.Payload = buf.Ref{}
-	switch terms.Early.Receive(s.now, &key, &segment, &s.packet) {
+	arrival := terms.Early.Receive(s.now, &key, &segment, &s.packet)
+	switch arrival {
 	case tcpstack.Opens:
 		s.t.flows.Add(1)
 		fl := s.flows.add(client, s.now)
@@ -82,10 +83,13 @@ func (s *shard) early(client wire.Tuple, meta splice.Meta) bool {
 			s.emit(splice.Client)
 		}
 	}
-	if opens {
-		s.segment.Drop()
+	// What follows the lost ACK of a cookie does not pass: the server knows nothing
+	// of it yet.
+	if !opens && arrival != tcpstack.Ignored {
+		return false
 	}
-	return opens
+	s.segment.Drop()
+	return true
 }
 
 // rewrite sends accd's own SYN or SYN-ACK instead of the one in the shard's

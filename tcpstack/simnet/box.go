@@ -46,6 +46,7 @@ type BoxConfig struct {
 	Split     bool               // each leg has a handshake of its own
 	Paths     *pathmem.Table     // what earlier connections left; nil: nothing
 	Oblivious bool               // the rule says path_memory: no
+	Early     int                // with Split: clients answered before the server is asked, beyond so many by cookies; 0: none
 }
 
 // maxGap is the time between two turns from which on steering has had a gap.
@@ -110,7 +111,12 @@ func NewBox(s *Sim, key wire.Tuple, keys [2]uint64, cfg BoxConfig, pool *buf.Poo
 	}
 	b.terms.Rule, b.terms.MaxBuffer, b.terms.Split = "simnet", cfg.MaxBuffer, cfg.Split
 	b.terms.Oblivious = cfg.Oblivious
-	b.Seen.split = cfg.Split
+	b.Seen.split, b.Seen.blind = cfg.Split, cfg.Early > 0
+	if cfg.Early > 0 {
+		var start, cookies [16]byte
+		start[0], cookies[0] = 1, 2
+		b.terms.Early = tcpstack.NewListener(cfg.Early-1, tcpstack.SecretOf(start), tcpstack.SecretOf(cookies), &b.cfg.Legs[splice.Client])
+	}
 	b.alarm = alarm{sim: s, wake: b.expire}
 	b.ledger = make([]byte, splice.LedgerSize(4))
 	b.start()
@@ -200,6 +206,9 @@ func (b *Box) pass(p *Packet) {
 // whether it ends here.
 func (b *Box) take(now mono.Time, p *Packet) bool {
 	p.segment(b.pool, &b.seg)
+	if b.early(now, p) {
+		return true
+	}
 	taken := b.follow(now, p) && b.flow.Receive(now, p.From, &b.seg, meta) == splice.Taken
 	b.note()
 	if !taken {
@@ -210,6 +219,41 @@ func (b *Box) take(now mono.Time, p *Packet) bool {
 		b.seg.Drop()
 	}
 	return taken
+}
+
+// byCookie says that a client was answered by a SYN cookie.
+const byCookie = "answered by a cookie"
+
+// early answers the client in the server's stead.
+func (b *Box) early(now mono.Time, p *Packet) bool {
+	if b.terms.Early == nil || b.flow != nil || b.stopping || p.From != splice.Client || p.Flags.Has(wire.RST) {
+		return false
+	}
+	key := b.key.Reverse()
+	opens := p.Flags.Has(wire.SYN) && !p.Flags.Has(wire.ACK)
+	s := b.seg
+	s.Payload = buf.Ref{}
+	arrival := b.terms.Early.Receive(now, &key, &s, &b.pkt)
+	switch arrival {
+	case tcpstack.Opens:
+		b.flow, b.Ended = new(splice.Flow), ""
+		b.flow.StartEarly(now, &b.key, &b.seg, meta, tcpstack.Secret{}, &b.terms, &b.env)
+		return true
+	case tcpstack.Answered:
+		// A cookie whose ACK is lost, with nothing behind it, is forgotten.
+		b.Ended = byCookie
+		if opens {
+			q := packetOf(&b.pkt)
+			q.From, q.Is6 = splice.Server, p.Is6
+			b.sim.tracePacket("accd >", q)
+			b.out[splice.Client](q)
+		}
+	}
+	if !opens && arrival != tcpstack.Ignored {
+		return false
+	}
+	b.seg.Drop()
+	return true
 }
 
 // rewrite sends accd's own SYN or SYN-ACK instead of p, if the handshake is split.
@@ -273,6 +317,11 @@ func (b *Box) follow(now mono.Time, p *Packet) bool {
 func (b *Box) note() {
 	if b.flow == nil {
 		return
+	}
+	if b.Seen.blind && b.flow.State() == splice.Gone && b.flow.Why() == splice.Finished {
+		// A FIN that comes later still is answered by an end that knows nothing
+		// of its numbers.
+		b.Ended = "finished"
 	}
 	if state := b.flow.State(); state != b.Seen.was {
 		b.sim.Tracef("accd       %v, holds %v", state, b.flow.Held())

@@ -117,6 +117,19 @@ func TestSplit(t *testing.T) {
 	})
 }
 
+// TestEarly answers clients before it asks the server, every other one by a SYN
+// cookie.
+func TestEarly(t *testing.T) {
+	networks(t, 1000, func(seed uint64) Config {
+		c := Random(seed)
+		c.Box.Split, c.Box.Early, c.Forged, c.Faults = true, 1+int(seed%2), nil, nil
+		for i := range c.Scripts {
+			c.Scripts[i].Abort = false // before the server was asked it never ends
+		}
+		return c
+	})
+}
+
 // networks runs random networks of a kind, and fails if accd did not do in any
 // of them what they are for.
 func networks(t *testing.T, n int, kind func(seed uint64) Config) BoxCount {

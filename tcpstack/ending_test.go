@@ -229,6 +229,8 @@ func TestTimeWaitReset(t *testing.T) {
 }
 
 // RFC 6191, 2: whether a SYN opens the connection anew.
+//
+// proves: MAY-2 SHLD-4
 func TestTimeWaitReopens(t *testing.T) {
 	for name, c := range map[string]struct {
 		stamps  bool // the old connection had them

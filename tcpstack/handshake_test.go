@@ -9,6 +9,8 @@ import (
 )
 
 // RFC 9293, 3.5, figure 6: the three-way handshake from the side that dials.
+//
+// proves: MUST-43 MUST-45
 func TestDial(t *testing.T) {
 	s := dial(t, config("reno"))
 	s.state(SynSent)

@@ -31,6 +31,8 @@ func TestSipHash(t *testing.T) {
 // RFC 9293, MUST-8 and SHLD-1; RFC 6528, 3: sequence numbers between the same
 // sockets run with a clock of 4 µs; those of others say nothing about them, nor do
 // another secret's.
+//
+// proves: MUST-8 MUST-9 SHLD-1
 func TestInitialSequenceNumbers(t *testing.T) {
 	k, other := SecretOf([16]byte{1}), SecretOf([16]byte{2})
 	key := storyKey()

@@ -75,6 +75,8 @@ func TestListen(t *testing.T) {
 }
 
 // RFC 9293, MUST-46, 57, 63: what was sent to or by many, or by itself, is dropped.
+//
+// proves: MUST-57 MUST-63
 func TestListenToOneHost(t *testing.T) {
 	p := listenOn(t, 10, config("reno"))
 	syn := Segment{Flags: wire.SYN}

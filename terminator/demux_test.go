@@ -30,6 +30,8 @@ func wantPassed(t *testing.T, from splice.Side, in []byte, g got) {
 
 // A packet that accd does not own leaves unmodified through
 // the other tap.
+//
+// proves: MUST-3 MUST-50
 func TestForeignFramesPassUnmodified(t *testing.T) {
 	tcp := packet{tuple: web4, flags: wire.ACK | wire.PSH, seq: 7, ack: 9, window: 1, payload: []byte("mid-stream"), options: &clientTS}.frame()
 	tcp6 := packet{tuple: web6, flags: wire.ACK, seq: 7, ack: 9, payload: []byte("x")}.frame()

@@ -112,7 +112,7 @@ func (s *Stack) receiveICMP(now mono.Time) {
 func (s *Stack) send(now mono.Time, key wire.Tuple, p *tcpstack.Packet) {
 	h := &s.header
 	*h = wire.Header{
-		SrcMAC: s.cfg.MAC, Tuple: key, TTL: 64, TOS: uint8(p.ECN),
+		SrcMAC: s.cfg.MAC, Tuple: key, TTL: s.cfg.TTL, TOS: s.cfg.DSCP<<2 | uint8(p.ECN),
 		Seq: p.Seq, Ack: p.Ack, Flags: p.Flags, Window: p.Window, Options: &p.Options, PayloadLen: p.Len,
 	}
 	x, ok, dead := s.reach(now, key.Dst.Netip())

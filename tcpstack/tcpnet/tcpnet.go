@@ -53,12 +53,18 @@ type Config struct {
 	SendBuffer int
 	// Backlog is how many connections wait for Accept at most; 0: 128.
 	Backlog int
+	// TTL is the time to live, or hop limit, of what is sent; 0: 64.
+	TTL uint8
+	// DSCP is the differentiated services codepoint of what is sent (RFC 2474).
+	DSCP uint8
 }
 
 // Ours.
 const (
 	defaultSendBuffer = 1 << 20
 	defaultBacklog    = 128
+	defaultTTL        = 64 // RFC 1700
+	maxDSCP           = 63
 	batch             = 64       // frames read before what they caused is sent
 	copyPiece         = 64 << 10 // bytes of a Write that are kept together
 	mostConns         = 1 << 16
@@ -112,6 +118,12 @@ func New(cfg Config) (*Stack, error) {
 	}
 	if s.cfg.Backlog == 0 {
 		s.cfg.Backlog = defaultBacklog
+	}
+	if s.cfg.TTL == 0 {
+		s.cfg.TTL = defaultTTL
+	}
+	if s.cfg.DSCP > maxDSCP {
+		return nil, fmt.Errorf("tcpnet: DSCP %d; there are 0 to %d (RFC 2474, 3)", s.cfg.DSCP, maxDSCP)
 	}
 	if s.cfg.MAC == [6]byte{} {
 		_, _ = rand.Read(s.cfg.MAC[:])     // never fails

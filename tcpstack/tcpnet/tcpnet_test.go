@@ -244,6 +244,8 @@ func TestDeadlines(t *testing.T) {
 }
 
 // Dialling what is closed, absent or not an address.
+//
+// proves: MUST-46
 func TestDialErrors(t *testing.T) {
 	a, _ := wired(t, func(a, _ *Config) { a.TCP.SYNRetries = 5 })
 	for address, want := range map[string]error{
@@ -288,6 +290,8 @@ func TestDialContext(t *testing.T) {
 }
 
 // Listening: wildcards, families, ports in use, Close.
+//
+// proves: MUST-41 MUST-44
 func TestListen(t *testing.T) {
 	a, b := wired(t)
 	any := must[net.Listener](t)(b.Listen("tcp", ":0"))
@@ -327,6 +331,8 @@ func TestListen(t *testing.T) {
 }
 
 // More clients than the backlog holds get through all the same: by SYN cookies.
+//
+// proves: MUST-42
 func TestManyClients(t *testing.T) {
 	a, b := wired(t, func(_, b *Config) { b.Backlog = 8 })
 	l := must[net.Listener](t)(b.Listen("tcp", ":80"))

@@ -37,6 +37,8 @@ func TestSumCarriesAcrossTheTop(t *testing.T) {
 }
 
 // TestFinishChecksum cuts payloads into pieces of every parity, empty ones too.
+//
+// proves: MUST-2
 func TestFinishChecksum(t *testing.T) {
 	r := rng(t)
 	for _, tuple := range []Tuple{tuple4, tuple6} {

@@ -114,8 +114,9 @@ func (v *View) parse4() Kind {
 		}
 		return v.parseTCP()
 	case ProtoICMP:
-		// RFC 792: 3 unreachable, 4 quench, 5 redirect, 11 time exceeded, 12 parameter problem.
-		if b := v.Frame[v.L4:v.End]; len(b) >= 8 && (b[0] == 3 || b[0] == 4 || b[0] == 11 || b[0] == 12) {
+		// RFC 792: 3 unreachable, 11 time exceeded, 12 parameter problem. A source
+		// quench, 4, is none of ours (RFC 9293, MUST-55; RFC 6633).
+		if b := v.Frame[v.L4:v.End]; len(b) >= 8 && (b[0] == 3 || b[0] == 11 || b[0] == 12) {
 			return v.parseQuote()
 		}
 	}

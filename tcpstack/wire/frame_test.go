@@ -178,6 +178,9 @@ func icmp(tuple Tuple, kind, code byte, rest uint32, quote []byte) []byte {
 	return append(b, msg...)
 }
 
+// What ICMP says of a segment is read as far as it concerns TCP.
+//
+// proves: MUST-54 MUST-55
 func TestQuote(t *testing.T) {
 	for _, c := range []struct {
 		name       string
@@ -192,6 +195,7 @@ func TestQuote(t *testing.T) {
 		{"unreachable", tuple4, 3, 1, 0, 28, KindICMPError, -1},
 		{"time exceeded", tuple4, 11, 0, 0, 60, KindICMPError, -1},
 		{"quote too short", tuple4, 3, 4, 1400, 27, KindOther, -1},
+		{"source quench", tuple4, 4, 0, 0, 28, KindOther, -1},
 		{"redirect", tuple4, 5, 0, 0, 28, KindOther, -1},
 		{"packet too big", tuple6, 2, 0, 1280, 48, KindICMPError, 1280},
 		{"time exceeded, IPv6", tuple6, 3, 0, 0, 60, KindICMPError, -1},

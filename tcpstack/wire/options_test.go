@@ -7,6 +7,9 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
+// Options are read at any alignment, and survive illegal lengths.
+//
+// proves: MUST-4 MUST-6 MUST-7 MUST-64 MUST-68
 func TestOptionsDecode(t *testing.T) {
 	for _, c := range []struct {
 		name string
@@ -41,6 +44,8 @@ func TestOptionsDecode(t *testing.T) {
 }
 
 // TestOptionsRoundTrip writes every combination and reads it back.
+//
+// proves: MUST-68 MUST-69
 func TestOptionsRoundTrip(t *testing.T) {
 	members := []OptionSet{HasMSS, HasWScale, HasSACKPermitted, HasTS}
 	for bitset := range 1 << len(members) {

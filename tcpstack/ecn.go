@@ -93,10 +93,7 @@ func (c *Conn) mark(r *sent, p *Packet) {
 // A loss is answered already, and while one is being repaired it is enough.
 func (c *Conn) heedEcho(now mono.Time, s *Segment, old bool, newly int) {
 	e := &c.ecn
-	if e.reducing && c.una >= e.point {
-		e.reducing = false
-		c.control.Congested(now, cc.Signal{Kind: cc.Exit, InFlight: c.flight})
-	}
+	c.endReduction(now)
 	switch e.agreed {
 	case NoECN:
 		return
@@ -129,6 +126,15 @@ func (c *Conn) heedEcho(now mono.Time, s *Segment, old bool, newly int) {
 	// sent that the way to the smaller window does not release.
 	c.rec.delivered, c.rec.out, c.rec.flightSize, c.rec.allow = 0, 0, flight, 0
 	c.rec.undo = false // nothing was sent in vain
+}
+
+// endReduction ends what PRR does for an echo once all that was in flight then is
+// acknowledged.
+func (c *Conn) endReduction(now mono.Time) {
+	if c.ecn.reducing && c.una >= c.ecn.point {
+		c.ecn.reducing = false
+		c.control.Congested(now, cc.Signal{Kind: cc.Exit, InFlight: c.flight})
+	}
 }
 
 // windowReduced notes a reduction, whatever its cause: the receiver is told with

@@ -355,3 +355,22 @@ func TestEchoWhenAllIsAcknowledged(t *testing.T) {
 	s.want("W 3000:4000 ack 0 ECT(0)")
 	s.peer(0, 0, 4000)
 }
+
+// A receiver that turns out to have everything ends the reduction too: what comes
+// next is not held back by a rate that no ACK will ever raise.
+func TestReductionEndsWithSendTo(t *testing.T) {
+	cfg := config("reno")
+	cfg.Relay = true
+	s := classic(t, cfg, func(n *Snapshot) { n.CC.Window, n.CC.Ssthresh = 20_000, 20_000 })
+	s.write(20_000)
+	s.sendAll()
+	s.peer(0, 0, 1000, with(wire.ECE))
+	s.write(20_000)
+	s.sendAll()
+	s.c.SendTo(s.now, s.c.SndNxt())
+	s.sendAll()
+	if s.c.flight == 0 {
+		t.Error("nothing is sent any more")
+	}
+	s.c.SendTo(s.now, s.c.seq(s.out.End()))
+}

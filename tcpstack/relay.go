@@ -101,6 +101,7 @@ func (c *Conn) SendTo(now mono.Time, n wire.Seq) {
 	if c.rec.phase != open && c.una >= c.rec.point {
 		c.leave(now)
 	}
+	c.endReduction(now)
 	c.progressed = now
 	c.timeouts, c.rtt.backoff = 0, 0 // the peer answers
 	c.arm(now, 0)

@@ -129,7 +129,7 @@ func synOf(s *Segment, mss int) (syn Segment) {
 	o := &syn.Options
 	o.Set, o.MSS = wire.HasMSS, uint16(mss)
 	if !s.Options.Has(wire.HasTS) {
-		return syn
+		return syn // it granted nothing else
 	}
 	o.Set |= wire.HasTS
 	o.TSVal = s.Options.TSVal

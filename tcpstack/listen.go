@@ -115,17 +115,26 @@ func (l *Listener) expectsCookies(now mono.Time) bool {
 	return l.last != 0 && now.Sub(l.last) < cookieAge*cookieTick
 }
 
-// sendCookie makes the SYN-ACK that a Conn would send, but for its numbers. What
-// else the SYN carries, data above all, has to come again.
+// sendCookie makes the SYN-ACK that a Conn would send, but for its numbers, and
+// grants only what the cookie can remember. What else the SYN carries, data above
+// all, has to come again.
 func (l *Listener) sendCookie(now mono.Time, key *wire.Tuple, s *Segment, p *Packet) {
 	l.last = now
 	l.stats.CookiesSent++
 	syn := *s
-	syn.Payload, syn.Flags = buf.Ref{}, s.Flags&^wire.FIN
+	syn.Payload = buf.Ref{}
+	stamped := s.Options.Has(wire.HasTS) && !l.cfg.NoTimestamps
+	syn.Flags &= wire.SYN | wire.ECE | wire.CWR // no AccECN: its state has no room
+	if !stamped {
+		syn.Options.Set &= wire.HasMSS
+	}
+	if !stamped || syn.Flags != wire.SYN|wire.ECE|wire.CWR {
+		syn.Flags = wire.SYN
+	}
 	c := &l.scratch
 	c.Accept(now, *key, l.cookies.cookie(now, key, s.Seq, &s.Options), &syn, &l.in, &l.out, &l.cfg)
 	_, stamp := l.start.Start(now, key)
-	c.SetTimestamp(stampWith(stamp, &s.Options, s.Flags.Has(wire.ECE|wire.CWR)))
+	c.SetTimestamp(stampWith(stamp, &syn.Options, syn.Flags.Has(wire.ECE)))
 	c.Transmit(now, p)
 }
 

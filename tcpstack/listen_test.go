@@ -1,6 +1,7 @@
 package tcpstack
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -157,7 +158,11 @@ func TestCookie(t *testing.T) {
 			if p.pkt.Flags != wire.SYN|wire.ACK || p.pkt.Ack != wire.SeqOf(1<<31+1) || p.l.Half() != 0 {
 				t.Fatalf("answered by %v ack %v, %d half open", p.pkt.Flags, p.pkt.Ack, p.l.Half())
 			}
-			stamp := p.pkt.Options.TSVal
+			o := &p.pkt.Options
+			if o.Has(wire.HasWScale) != (c.ts && strings.Contains(c.asked, "wscale")) || o.Has(wire.HasSACKPermitted) != c.sack || o.Has(wire.HasTS) != c.ts {
+				t.Errorf("granted: %b, which the cookie cannot remember", o.Set)
+			}
+			stamp := o.TSVal
 			p.now = p.now.Add(cookieTick)
 			ack := Segment{Seq: s.Seq.Add(1), Ack: p.pkt.Seq.Add(1), Flags: wire.ACK, Window: 500}
 			if c.stamps {
@@ -182,6 +187,42 @@ func TestCookie(t *testing.T) {
 				t.Errorf("timestamp %d after %d", p.pkt.Options.TSVal, stamp)
 			}
 		})
+	}
+}
+
+// ECN is remembered with timestamps only, and as RFC 3168 has it: AccECN's counters
+// would begin at what the SYN brought.
+func TestCookieECN(t *testing.T) {
+	for _, c := range []struct {
+		asked, granted wire.Flags
+		stamps         bool
+		agreed         ECN
+	}{
+		{wire.ECE | wire.CWR, wire.ECE, true, ClassicECN},
+		{wire.AE | wire.ECE | wire.CWR, wire.ECE, true, ClassicECN},
+		{wire.AE, 0, true, NoECN},
+		{wire.ECE | wire.CWR, 0, false, NoECN},
+		{0, 0, true, NoECN},
+	} {
+		cfg := config("reno")
+		cfg.ECN = ECNAccurate
+		p := listenOn(t, 0, cfg)
+		s := Segment{Seq: wire.SeqOf(9), Flags: wire.SYN | c.asked}
+		if c.stamps {
+			ts(900, 0)(&s)
+		}
+		p.peer(Answered, s)
+		if p.pkt.Flags != wire.SYN|wire.ACK|c.granted {
+			t.Errorf("%v is answered by %v", s.Flags, p.pkt.Flags)
+		}
+		ack := Segment{Seq: wire.SeqOf(10), Ack: p.pkt.Seq.Add(1), Flags: wire.ACK}
+		if c.stamps {
+			ts(901, p.pkt.Options.TSVal)(&ack)
+		}
+		p.peer(Opens, ack)
+		if p.c.ecn.agreed != c.agreed {
+			t.Errorf("%v: agreed on %v, want %v", s.Flags, p.c.ecn.agreed, c.agreed)
+		}
 	}
 }
 

@@ -124,3 +124,31 @@ func endpoint(t *testing.T, algorithm string, buffer int) HostConfig {
 		MSS:   1460, SACK: true, Timestamps: true, WScale: 10, SendSpace: buffer,
 	}
 }
+
+// RFC 9293, MUST-10: both ends dial, over paths that lose a fifth of it.
+func TestSimultaneousOpen(t *testing.T) {
+	scripts := [2]Script{{Steps: []Step{{Bytes: 20000}}}, {Steps: []Step{{Bytes: 30000}}}}
+	for seed := range uint64(200) {
+		cfg := [2]HostConfig{endpoint(t, "cubic", 1<<20), endpoint(t, "cubic", 1<<20)}
+		path := lan
+		path.Out.Loss, path.Back.Loss = 0.2, 0.2
+		s := New(seed)
+		pool := new(buf.Pool)
+		p := NewPairs(s, 1, path, pool, func(_ int, side splice.Side) (HostConfig, Script) { return cfg[side], scripts[side] })[0]
+		p.Hosts[splice.Client].Connect()
+		s.After(s.upTo(time.Millisecond), // before the client's SYN arrives
+			p.Hosts[splice.Server].Connect)
+		if err := s.Run(time.Hour, p.Ended); err != nil {
+			t.Fatalf("seed %d: %v", seed, err)
+		}
+		for i, h := range p.Hosts {
+			if h.Err != nil || h.Read() != scripts[1-i].Total() {
+				t.Fatalf("seed %d: %s read %d bytes and ended %v", seed, nameOf(splice.Side(i)), h.Read(), h.Err)
+			}
+		}
+		p.Discard()
+		if n := pool.InUse(); n != 0 {
+			t.Fatalf("seed %d: %d bytes leak", seed, n)
+		}
+	}
+}

@@ -74,6 +74,7 @@ type peerResult struct {
 	Bytes   int64   `json:"bytes"`   // of payload, both ways
 	Taken   int64   `json:"taken"`   // of them acknowledged by accd
 	Lost    int64   `json:"lost"`    // segments
+	Marked  int64   `json:"marked"`  // segments, with CE: only where ECN was agreed on
 	Error   string  `json:"error,omitempty"`
 }
 
@@ -158,7 +159,7 @@ func (p *pairing) combinations() []combination {
 
 // converse runs one combination.
 func (n *network) converse(t *testing.T, d *daemon, c combination) peerResult {
-	path := lab.Path{Rate: 50e6, Delay: 5 * time.Millisecond, Loss: c.Loss, Seed: c.seed}
+	path := lab.Path{Rate: 50e6, Delay: 5 * time.Millisecond, Loss: c.Loss, MarkAbove: 30 * kib, Seed: c.seed}
 	back := path
 	back.Seed++
 	must(t, n.cable.Set(path, back))
@@ -190,7 +191,7 @@ func (n *network) converse(t *testing.T, d *daemon, c combination) peerResult {
 		return err
 	})
 	up, down := n.cable.Stats()
-	o.Lost = up.Lost + down.Lost
+	o.Lost, o.Marked = up.Lost+down.Lost, up.Marked+down.Marked
 	if err != nil {
 		o.Error = err.Error()
 	}
@@ -270,14 +271,14 @@ func report(t *testing.T, results []peerResult) {
 	}
 	var s strings.Builder
 	w := tabwriter.NewWriter(&s, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "peers\tcongestion\twithout\tECN\tloss\tfamily\tseconds\tMbit/s\tcustody %\tlost\tresult")
+	fmt.Fprintln(w, "peers\tcongestion\twithout\tECN\tloss\tfamily\tseconds\tMbit/s\tcustody %\tlost\tmarked\tresult")
 	for _, o := range results {
 		verdict := "equal"
 		if o.Error != "" {
 			verdict = "FAILED"
 		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%d\t%g\t%s\t%.2f\t%.1f\t%.1f\t%d\t%s\n", o.Peers, o.Control, o.Without, o.ECN, o.Loss, o.Family,
-			o.Seconds, float64(o.Bytes)*8/1e6/o.Seconds, 100*float64(o.Taken)/float64(o.Bytes), o.Lost, verdict)
+		fmt.Fprintf(w, "%s\t%s\t%s\t%d\t%g\t%s\t%.2f\t%.1f\t%.1f\t%d\t%d\t%s\n", o.Peers, o.Control, o.Without, o.ECN, o.Loss, o.Family,
+			o.Seconds, float64(o.Bytes)*8/1e6/o.Seconds, 100*float64(o.Taken)/float64(o.Bytes), o.Lost, o.Marked, verdict)
 	}
 	check(t, w.Flush())
 	t.Logf("\n%s", s.String())

@@ -52,8 +52,9 @@ func FuzzLive(f *testing.F) {
 	for _, b := range seeds() {
 		f.Add(b)
 	}
-	pool := new(buf.Pool)
+	var slabs slabs
 	f.Fuzz(func(t *testing.T, ops []byte) {
+		pool := slabs.next()
 		d := newDuel(t, pool, &script{ops[:min(len(ops), 600)]})
 		for steps := 0; !d.over(); steps++ {
 			if steps == 30_000 {

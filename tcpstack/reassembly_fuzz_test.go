@@ -32,9 +32,9 @@ func FuzzReassembly(f *testing.F) {
 		f.Add(b)
 	}
 	f.Add([]byte("\x05\x05\x05\x00\x00\x10\x00\x40\x01\x00\x07\x00\x01"))
-	pool := new(buf.Pool)
+	var slabs slabs
 	f.Fuzz(func(t *testing.T, ops []byte) {
-		r := &script{ops}
+		r, pool := &script{ops}, slabs.next()
 		var m bitmap
 		var re reassembly
 		var newest chunk // what changed last; empty: not known

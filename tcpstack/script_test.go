@@ -1,5 +1,19 @@
 package tcpstack
 
+import "accd/tcpstack/buf"
+
+// slabs is a pool that outlives the run of a fuzz target, for slabs are large.
+type slabs struct{ pool buf.Pool }
+
+// next gives the pool for a run. What a run that failed has left in it is none of
+// the next one's.
+func (s *slabs) next() *buf.Pool {
+	if s.pool.InUse() != 0 {
+		s.pool = buf.Pool{}
+	}
+	return &s.pool
+}
+
 // script hands out a fuzzer's bytes, zeros behind their end.
 type script struct{ b []byte }
 

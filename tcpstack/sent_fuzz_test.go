@@ -108,10 +108,10 @@ func FuzzScoreboard(f *testing.F) {
 	for _, b := range seeds() {
 		f.Add(b)
 	}
-	pool := new(buf.Pool)
+	var slabs slabs
 	f.Fuzz(func(t *testing.T, ops []byte) {
 		r := &script{ops}
-		b := newBoard(t, pool, r)
+		b := newBoard(t, slabs.next(), r)
 		for steps := 0; r.more() && steps < 300; steps++ {
 			b.step(r)
 			b.books()

@@ -3,8 +3,6 @@ package tcpstack
 import (
 	"bytes"
 	"testing"
-
-	"accd/tcpstack/buf"
 )
 
 // FuzzStream holds a Stream against a slice of bytes.
@@ -12,9 +10,9 @@ func FuzzStream(f *testing.F) {
 	for _, b := range seeds() {
 		f.Add(b)
 	}
-	pool := new(buf.Pool) // slabs are large: kept from one run to the next
+	var slabs slabs
 	f.Fuzz(func(t *testing.T, ops []byte) {
-		r := &script{ops}
+		r, pool := &script{ops}, slabs.next()
 		var s Stream
 		var base, end uint64
 		room := make([]byte, 3000)

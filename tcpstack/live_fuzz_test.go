@@ -202,7 +202,11 @@ func (d *duel) fate(from, to *duellist, x *crossing) {
 	switch op := d.r.u8(); {
 	case op < 90:
 	case op < 120:
-		return
+		// Who is in TIME-WAIT does not stay there for ever; its peer may
+		// never learn how it ended (RFC 9293, 3.6).
+		if from.conn.State() != TimeWait {
+			return
+		}
 	case op < 140:
 		d.arrive(to, x)
 	case op < 165:

@@ -122,6 +122,10 @@ func (f *Flow) pair(now mono.Time, from Side) {
 	// docs/custody.md, Receiver ahead of us: never beyond the edge offered to
 	// the sender.
 	if n, ok := near.Ahead(); ok && n.LessEq(far.RcvEdge()) {
+		if fin, ok := far.FIN(); ok && fin.Less(n) {
+			near.SendTo(now, fin) // the FIN is no byte of the stream
+			far.Skipped(now)
+		}
 		near.SendTo(now, n)
 		far.Skipped(now)
 		if ts, ok := far.TSRecent(); ok {

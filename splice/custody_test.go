@@ -326,6 +326,29 @@ func TestReceiverAhead(t *testing.T) {
 	r.done()
 }
 
+// TestReceiverAheadFIN: where the FIN went another way too, it is not counted as a
+// byte of the stream.
+func TestReceiverAheadFIN(t *testing.T) {
+	for _, n := range []int{1000, 0} {
+		r := establish(t)
+		r.take(Server, r.seg(Server, 0, 100, 0)) // begins custody
+		r.take(Client, r.fin(Client, 2000, n, 0))
+		for range 4 {
+			r.out = nil
+			r.advance(20 * time.Millisecond)
+			r.take(Server, r.seg(Server, 100, 0, 2001+n))
+		}
+		r.want(Client, 100, 0, 2001+n)
+		r.take(Client, r.seg(Client, 2001+n, 0, 100))
+		r.out = nil
+		r.wantState(OnWire)
+		if c := &r.flow.Record().Dir[Client]; !c.closed() || c.Next != r.isn[Client].Add(2002+n) {
+			t.Errorf("the record: %+v", c)
+		}
+		r.done()
+	}
+}
+
 // TestReceiverAheadForged: once, or beyond the edge offered to the sender, is
 // not believed.
 func TestReceiverAheadForged(t *testing.T) {

@@ -243,6 +243,10 @@ func (c *Conn) RcvEdge() wire.Seq { return c.rcvSeq(c.rcvEdge) }
 // oldest hole is there.
 func (c *Conn) Reassembling() (bytes int, since mono.Time) { return c.reasm.bytes, c.reasm.since }
 
+// FIN gives the sequence number of the peer's FIN, if it has come, whether or not
+// everything before it has.
+func (c *Conn) FIN() (n wire.Seq, ok bool) { return c.rcvSeq(c.finAt), c.haveFIN }
+
 // FINReceived reports that the peer's FIN has come and everything before it.
 func (c *Conn) FINReceived() bool { return c.rcvClosed || c.haveFIN && c.finAt == c.in.end }
 

@@ -81,7 +81,12 @@ func (c *Conn) SendTo(now mono.Time, n wire.Seq) {
 	if to <= c.una {
 		return
 	}
-	c.out.Discard(to)
+	if c.out.closed && to > c.out.end {
+		c.sndClosed = true // the FIN is no byte of the stream
+		c.out.Discard(c.out.end)
+	} else {
+		c.out.Discard(to)
+	}
 	for c.sent.n > 0 && c.sent.at(0).off < to {
 		r := c.sent.at(0)
 		if r.end > to {
@@ -112,6 +117,7 @@ func (c *Conn) SendTo(now mono.Time, n wire.Seq) {
 // may have seen a later one with what went another way), and an ACK is owed.
 func (c *Conn) Skipped(now mono.Time) {
 	c.pull(now)
+	c.closeIn()
 	if r := &c.relay; r.stamped && r.beyond.LessEq(c.rcvSeq(c.rcvNext())) {
 		if !c.haveTS || int32(r.stamp-c.tsRecent) > 0 {
 			c.tsRecent, c.tsRecentAge, c.haveTS = r.stamp, now, true

@@ -163,16 +163,18 @@ func (f *Flow) delivered(now mono.Time, side Side) {
 func (f *Flow) resync(now mono.Time, from Side, s *tcpstack.Segment, m Meta) {
 	near, far := &f.c.conn[from], &f.c.conn[from.Other()]
 	known := wire.MaxSeq(near.SndNxt(), f.c.drain.before[from.Other()])
-	// What accd has already the opposite endpoint may not.
+	credible := near.Believable(now, s)
+	// The opposite endpoint may heed the window of what accd has already, or of
+	// what shows the gap.
 	again := s.Flags.Has(wire.ACK) && far.SndUna().LessEq(s.End()) && s.Seq.LessEq(near.RcvEdge())
-	credible := near.Believable(now, s) || s.Ack.LessEq(known) && (again || f.beyond(from, s))
-	if fits := f.rec.resync(now, from, s, m); fits || credible {
+	heeded := credible || s.Ack.LessEq(known) && (again || f.beyond(from, s))
+	if fits := f.rec.resync(now, from, s, m); fits || heeded {
 		// I3; but an ACK of what was never seen may be forged, and then it
 		// does not even stand for what was. One that fits what was seen counts,
 		// for with an old one the endpoint would not take what is sent to it
 		// (RFC 5961, 5.2).
 		ack := s.Ack
-		if known.Less(ack) && !fits {
+		if !fits && (!credible || known.Less(ack)) {
 			ack = far.RcvAcked()
 		}
 		far.Relayed(ack, f.rec.passEdge(from, s))

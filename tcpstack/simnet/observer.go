@@ -124,10 +124,11 @@ func (s *sight) borrow(p *Packet) {
 }
 
 // took notes a packet that ended at accd. A mark on what nobody has sent before is
-// to be echoed; what came before may be an old duplicate.
+// to be echoed; what came before may be an old duplicate, and what acknowledges
+// more than accd sent is asked about first.
 func (o *Observer) took(f *splice.Flow, p *Packet) {
 	me := &o.side[p.From]
-	if p.ECN == wire.CE && me.fresh && len(p.Data) > 0 && !p.Bad && !p.Forged && !o.lied &&
+	if ahead := me.anySent && me.sent.Less(p.Ack); p.ECN == wire.CE && me.fresh && !ahead && len(p.Data) > 0 && !p.Bad && !p.Forged && !o.lied &&
 		f.Record().ECN && f.State() == splice.InCustody && o.was == splice.InCustody {
 		me.echo = true
 	}

@@ -29,6 +29,7 @@ type flow struct {
 	scale   [2]int // of the SYNs, for handshakes that flow lines make
 	shift   [2]int // agreed
 	steered int
+	set     *settings
 	pkt     tcpstack.Packet
 }
 
@@ -43,18 +44,19 @@ func tuple(family int) wire.Tuple {
 // newFlow begins a flow before its handshake, or after it with established.
 func newFlow(now mono.Time, set *settings, args []string) (*flow, error) {
 	cfg := set.config()
-	cfg.Relay = true
-	f := &flow{tuple: tuple(set.family), opening: splice.NewOpening(64)}
-	f.terms = splice.Terms{Rule: "script", Leg: [2]*tcpstack.Config{cfg, cfg}, MaxBuffer: cfg.Buffer}
+	split := len(args) == 1 && args[0] == "split"
+	cfg.Relay, cfg.HoldFIN = !split, split
+	f := &flow{tuple: tuple(set.family), opening: splice.NewOpening(64), set: set}
+	f.terms = splice.Terms{Rule: "script", Leg: [2]*tcpstack.Config{cfg, cfg}, MaxBuffer: cfg.Buffer, Split: split}
 	f.env = splice.Env{Pool: &f.pool, Count: &f.count, Steer: func(wire.Tuple) { f.steered++ }}
 	f.opening.Count = &f.count
 	f.end[0] = end{isn: wire.SeqOf(0xffff_ff00), win: 65535}
 	f.end[1] = end{isn: wire.SeqOf(0x7fff_ff00), win: 65535}
-	if len(args) == 0 {
+	if len(args) == 0 || split {
 		return f, nil
 	}
 	if args[0] != "established" {
-		return nil, fmt.Errorf("a flow begins before its handshake, or %q", "flow established ...")
+		return nil, fmt.Errorf("no beginning: flow %q; there are flow, flow split and flow established ...", args[0])
 	}
 	return f, f.handshake(now, args[1:])
 }
@@ -126,11 +128,13 @@ func (f *flow) receive(now mono.Time, side int, p *packet) (string, error) {
 			if f.flow != nil {
 				f.flow.Replace()
 			}
-			f.flow = new(splice.Flow)
-			f.flow.Start(now, &rec, &f.terms, &f.env)
-			for i := range f.end {
-				f.end[i].ts = rec.Timestamps
+			f.begin(now, &rec)
+		} else if p.flags.Has(wire.SYN) && f.opening.Rewrite(now, from, f.tuple, s, &f.terms, splitMSS, &f.pkt) {
+			q, err := sent(side, &f.pkt, &f.end[side], &f.end[1-side])
+			if err != nil {
+				return "", err
 			}
+			left = "> " + q.show(f.set)
 		}
 	}
 	if f.flow != nil && f.flow.Receive(now, from, s, meta) == splice.Taken {
@@ -142,6 +146,26 @@ func (f *flow) receive(now mono.Time, side int, p *packet) (string, error) {
 		s.Drop()
 	}
 	return left, nil
+}
+
+// splitMSS is what a split flow asks of its server at most, in bytes.
+const splitMSS = 1400
+
+// begin makes the flow of a handshake that is over.
+func (f *flow) begin(now mono.Time, rec *splice.Record) {
+	f.flow = new(splice.Flow)
+	legs, split := f.opening.Legs()
+	if !split {
+		f.flow.Start(now, rec, &f.terms, &f.env)
+	} else {
+		f.flow.StartSplit(now, rec, legs, &f.terms, &f.env)
+	}
+	for i := range f.end {
+		f.end[i].ts = rec.Timestamps
+		if split {
+			f.end[i].ts = legs[i].Timestamps
+		}
+	}
 }
 
 func (f *flow) transmit(now mono.Time) (int, *packet, error) {

@@ -95,9 +95,13 @@ func (l *line) parse(set *settings) (err error) {
 	if set.legs == 2 {
 		left, right, ok := strings.Cut(rest, "|")
 		left, right = strings.TrimSpace(left), strings.TrimSpace(right)
-		if ok && (strings.HasPrefix(right, "<") || strings.HasPrefix(right, ">")) {
+		switch {
+		case !ok:
+		case strings.HasPrefix(left, "<"):
+			rest = left // whatever it left as on the other leg
+		case strings.HasPrefix(right, "<"), strings.HasPrefix(right, ">"):
 			l.side, rest = 1, right
-		} else if ok {
+		default:
 			rest = left
 		}
 	}

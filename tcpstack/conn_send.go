@@ -42,7 +42,8 @@ func (c *Conn) sendAgain(now mono.Time, p *Packet) bool {
 		return false
 	}
 	r := c.sent.lost()
-	alone := c.flight == 0 && r.off == c.una
+	// RFC 5681, 3.1: a timeout sends one segment, whatever else may be on its way.
+	alone := r.off == c.una && (c.flight == 0 || c.rec.phase == timeout && c.rec.out == 0)
 	if r.off >= c.edge && !alone {
 		return false // beyond a window that shrank
 	}

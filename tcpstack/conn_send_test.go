@@ -76,6 +76,20 @@ func TestRetransmissionTimeout(t *testing.T) {
 	}
 }
 
+// RFC 5681, 3.1: the first segment goes again after a timeout although what was
+// sent later fills the window of one segment more than once.
+func TestTimeoutWithMoreInFlight(t *testing.T) {
+	s := established(t, nil, func(n *Snapshot) { n.SACK = false })
+	s.write(3000)
+	s.sendAll()
+	s.wait(s.c.RTO() - 20*time.Millisecond)
+	s.write(5000)
+	s.sendAll()
+	s.advance(time.Hour)
+	s.want("0:1000 ack 0")
+	s.peer(0, 0, 8000)
+}
+
 // RFC 9293, 3.8.3: after R2 timeouts the connection is given up.
 func TestGivingUp(t *testing.T) {
 	s := established(t, nil, nil)

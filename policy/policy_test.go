@@ -332,3 +332,35 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+// A user timeout belongs to a profile; accept: early to a split handshake.
+func TestSplitRules(t *testing.T) {
+	parse := func(rule string) (*Table, int) {
+		table, problems := Parse("t.yaml", []byte("version: 1\nsides: { lan: { interfaces: [eth0] } }\nprofiles:\n  short: { user_timeout: 30s }\nrules:\n"+
+			"  - { name: all, action: accelerate, "+rule+" }\n"))
+		return table, problems.Errors()
+	}
+	for rule, want := range map[string]Handshake{
+		"handshake: relay": Relay, "handshake: split": Split, "handshake: split, accept: late": Split,
+		"accept: early, handshake: split": Early,
+	} {
+		table, n := parse(rule + ", lan: { profile: short }")
+		if n != 0 {
+			t.Errorf("%s: %d errors", rule, n)
+			continue
+		}
+		v := table.Decide(wire.Tuple{}, Meta{})
+		if v.Handshake != want || v.LAN.UserTimeout != 30*time.Second || v.WAN.UserTimeout != 0 {
+			t.Errorf("%s: %v, %v", rule, v.Handshake, v.LAN.UserTimeout)
+		}
+		if table.AnswersEarly() != (want == Early) {
+			t.Errorf("%s: AnswersEarly is %v", rule, table.AnswersEarly())
+		}
+	}
+	if _, n := parse("accept: early"); n == 0 {
+		t.Error("accept: early without split is accepted")
+	}
+	if _, n := parse("handshake: split, lan: { user_timeout: 3 }"); n == 0 {
+		t.Error("a timeout without a unit is accepted")
+	}
+}

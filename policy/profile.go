@@ -4,6 +4,7 @@ import (
 	"maps"
 	"math"
 	"slices"
+	"time"
 
 	"accd/tcpstack/cc"
 
@@ -18,6 +19,10 @@ type Profile struct {
 	InitialWindow int       // segments; 0: the stack's default
 	MaxBuffer     int       // bytes held for this leg, at most; 0: the stack's default
 	MaxRate       int64     // cap of the sending rate in bytes per second; 0: none
+	// UserTimeout ends a split leg whose endpoint has not acknowledged anything for
+	// so long (RFC 9293, 3.9.1.1); 0: only the retransmissions count. Relayed flows
+	// keep the endpoints' own.
+	UserTimeout time.Duration
 }
 
 // defaultProfile is the name of the profile of what no rule gives one. A file
@@ -64,6 +69,9 @@ func (r *reader) profileFields(p *Profile) []field {
 		{"initial_window", func(n *yaml.Node) { value(r, n, "initial_window", intBetween(1, 1000), &p.InitialWindow) }},
 		{"buffer", func(n *yaml.Node) {
 			r.mapping(n, "buffer", []field{{"max", func(n *yaml.Node) { r.maxBuffer(n, p) }}})
+		}},
+		{"user_timeout", func(n *yaml.Node) {
+			value(r, n, "user_timeout", durationBetween(time.Second, 24*time.Hour), &p.UserTimeout)
 		}},
 		{"pacing", func(n *yaml.Node) { value(r, n, "pacing", parseRate, &p.MaxRate) }},
 	}

@@ -76,12 +76,14 @@ func (t *terms) of(v *policy.Verdict, client, server policy.Network, split bool)
 		MaxBuffer: max(a.MaxBuffer, b.MaxBuffer),
 		Oblivious: !v.PathMemory,
 	}
-	for _, leg := range made.Leg {
+	profiles := [2]*policy.Profile{a, b}
+	for i, leg := range made.Leg {
 		leg.Relay, leg.HoldFIN = !split, split
 		if split {
 			// A split flow that steering forgets is lost: its ends are asked
 			// before that, and one that is gone is noticed.
 			leg.WindowScale = made.WindowScale()
+			leg.UserTimeout = profiles[i].UserTimeout
 			leg.KeepAlive = tcpstack.KeepAlive{On: true, Idle: t.idle / 2, Interval: t.idle / 20}
 		}
 	}

@@ -53,7 +53,7 @@ func (s *Stack) receiveTCP(now mono.Time) {
 			s.learn(hop, [6]byte(v.Frame[6:])) // who sends can be answered
 		}
 	}
-	*g = tcpstack.Segment{Seq: v.Seq(), Ack: v.Ack(), Flags: v.Flags(), ECN: wire.ECN(v.TOS() & 3), Window: v.Window()}
+	*g = tcpstack.Segment{Seq: v.Seq(), Ack: v.Ack(), Flags: v.Flags(), ECN: v.ECN(), Window: v.Window(), Urgent: v.Urgent()}
 	g.Options.Decode(v.OptionBytes())
 	if v.Data < v.End {
 		g.Payload = s.frame.Ref(v.Data, v.End)
@@ -113,7 +113,7 @@ func (s *Stack) send(now mono.Time, key wire.Tuple, p *tcpstack.Packet) {
 	h := &s.header
 	*h = wire.Header{
 		SrcMAC: s.cfg.MAC, Tuple: key, TTL: s.cfg.TTL, TOS: s.cfg.DSCP<<2 | uint8(p.ECN),
-		Seq: p.Seq, Ack: p.Ack, Flags: p.Flags, Window: p.Window, Options: &p.Options, PayloadLen: p.Len,
+		Seq: p.Seq, Ack: p.Ack, Flags: p.Flags, Window: p.Window, Urgent: p.Urgent, Options: &p.Options, PayloadLen: p.Len,
 	}
 	x, ok, dead := s.reach(now, key.Dst.Netip())
 	if ok {

@@ -5,10 +5,11 @@ LDFLAGS   = -s -w -X main.version=$(VERSION)
 TOOL      = $(GO) tool -modfile=tools/go.mod
 FUZZTIME ?= 10s
 SEEDS    ?= 20000
+SPEND    ?= 25s# by each of the seven kinds of random networks
 RACE      = CGO_ENABLED=1 $(GO) test -race
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test unit e2e e2e-peers lint sim soak-virtual fuzz bench clean deps-demo deps-test FORCE
+.PHONY: help build demo test unit e2e e2e-peers lint sim sim-share soak-virtual fuzz bench clean deps-demo deps-test FORCE
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -43,7 +44,10 @@ lint: ## gofmt, vet, staticcheck, golangci-lint (the tools are built on first us
 	$(TOOL) golangci-lint run ./...
 
 sim: ## many more random networks than `make test` runs: make sim SEEDS=100000
-	$(GO) test ./tcpstack/simnet -count=1 -timeout 0 -run 'Random|Forged|Faultless' -seeds $(SEEDS)
+	$(GO) test ./tcpstack/simnet -count=1 -timeout 0 -run 'Random|Forged|Faultless|Split' -seeds $(SEEDS)
+
+sim-share: ## as many as fit in 3 minutes of a core, from seeds at random on: what every push gets
+	$(GO) test ./tcpstack/simnet -count=1 -timeout 0 -v -run 'Random|Forged|Faultless|Split' -spend $(SPEND)
 
 soak-virtual: ## 60 days of virtual time: 17 GiB through one connection, timestamps that come round, silences, closed windows
 	$(GO) test ./tcpstack/simnet -count=1 -v -timeout 30m -run TestSixtyDays -soak

@@ -2,6 +2,7 @@ package simnet
 
 import (
 	"flag"
+	"math"
 	"math/rand/v2"
 	"os"
 	"testing"
@@ -13,6 +14,7 @@ import (
 var (
 	seeds = flag.Int("seeds", 0, "how many random networks a test runs; 0: its own choice")
 	seed  = flag.Uint64("seed", 0, "run this network alone, with -v and a packet trace; 0: all")
+	spend = flag.Duration("spend", 0, "run networks from a seed at random on for so long, each test its own; 0: from the first on")
 )
 
 // each runs do for every seed the flags ask for, n of them by default, and
@@ -26,8 +28,13 @@ func each(t *testing.T, n int, do func(s *Sim, seed uint64) error) {
 	if *seed > 0 {
 		first, last = *seed, *seed
 	}
+	begin := time.Now()
+	if *spend > 0 && *seed == 0 {
+		first, last = rand.Uint64N(1<<40), math.MaxUint64
+		defer func() { t.Logf("seeds from %d on, for %v", first, *spend) }()
+	}
 	failed := 0
-	for i := first; i <= last && failed < 10; i++ {
+	for i := first; i <= last && failed < 10 && (*spend == 0 || i == *seed || time.Since(begin) < *spend); i++ {
 		s := New(i)
 		if *seed > 0 && testing.Verbose() {
 			s.Trace = os.Stdout
@@ -94,7 +101,7 @@ func TestFaultless(t *testing.T) {
 	if *seed == 0 && sum.TakenBytes < 4*sum.PassedBytes {
 		t.Errorf("accd takes %d bytes and passes %d; most should be taken", sum.TakenBytes, sum.PassedBytes)
 	}
-	if *seed == 0 && *seeds == 0 && (sum.Marks < 500/patience || sum.CWR < 300/patience) {
+	if *seed == 0 && *seeds == 0 && *spend == 0 && (sum.Marks < 500/patience || sum.CWR < 300/patience) {
 		t.Errorf("%d CE marks, %d answers to echoes: they show nothing of ECN", sum.Marks, sum.CWR)
 	}
 }
@@ -142,7 +149,7 @@ func networks(t *testing.T, n int, kind func(seed uint64) Config) BoxCount {
 		return err
 	})
 	t.Logf("accd: %+v", sum)
-	if *seed == 0 && *seeds == 0 && sum.Custodies < n/patience/4 {
+	if *seed == 0 && *seeds == 0 && *spend == 0 && sum.Custodies < n/patience/4 {
 		t.Errorf("custody began %d times in %d networks: they show nothing", sum.Custodies, n)
 	}
 	return sum

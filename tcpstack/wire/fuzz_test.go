@@ -31,7 +31,8 @@ func (r *bytesOf) header() (h Header) {
 			clear(a[:10])
 		}
 	} else {
-		h.Tuple.Src[10], h.FlowLabel = 0, r.u32()&0xfffff // not IPv4-mapped
+		h.Tuple.Src[10], h.Tuple.Dst[10] = 0, 0 // neither is IPv4-mapped
+		h.FlowLabel = r.u32() & 0xfffff
 	}
 	h.TOS, h.TTL = r.u8(), r.u8()
 	h.Seq, h.Ack, h.Flags = SeqOf(r.u32()), SeqOf(r.u32()), Flags(r.u16()&0x1ff)

@@ -206,6 +206,27 @@ func TestCloseIntoZeroWindow(t *testing.T) {
 	}
 }
 
+// packetdrill's fin_wait1_zero_window: the FIN is out, and ACKs that close the window
+// come for ever. Retransmissions back off, and with nobody left to wait they end.
+func TestFINIntoZeroWindow(t *testing.T) {
+	s := tell(t, nil, nil)
+	s.write(100)
+	s.c.Close(s.now)
+	s.want("F 0:100 ack 0")
+	start, sent := s.now, 0
+	for s.c.Err() == nil {
+		if s.advance(time.Hour); s.c.Err() == nil && s.flush() > 0 {
+			sent++
+			s.peer(0, 0, 0, window(0))
+		}
+	}
+	s.want("R 0:0 ack 0")
+	s.ended(ErrTimeout)
+	if got := s.now.Sub(start); got != orphanPatience || sent > 10 {
+		t.Errorf("ended after %v and %d retransmissions, want %v", got, sent, orphanPatience)
+	}
+}
+
 // RFC 9293, 3.10.7.4, eighth, TIME-WAIT: a late FIN is acknowledged, and the wait
 // begins again; data is acknowledged.
 func TestTimeWaitLateFIN(t *testing.T) {

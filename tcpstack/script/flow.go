@@ -3,10 +3,7 @@ package script
 import (
 	"fmt"
 	"net/netip"
-	"reflect"
 	"strconv"
-	"strings"
-	"time"
 
 	"accd/splice"
 	"accd/tcpstack"
@@ -59,57 +56,6 @@ func newFlow(now mono.Time, set *settings, args []string) (*flow, error) {
 		return nil, fmt.Errorf("no beginning: flow %q; there are flow, flow split and flow established ...", args[0])
 	}
 	return f, f.handshake(now, args[1:])
-}
-
-// handshake plays one: 10 ms are the round trip of each leg.
-func (f *flow) handshake(now mono.Time, args []string) error {
-	syn := packet{flags: wire.SYN, win: 65535, opts: wire.Options{Set: wire.HasMSS, MSS: 1000}}
-	scale := [2]uint8{}
-	for len(args) > 0 {
-		var n []int
-		name := args[0]
-		for args = args[1:]; len(args) > 0; args = args[1:] {
-			k, err := strconv.Atoi(args[0])
-			if err != nil {
-				break
-			}
-			n = append(n, k)
-		}
-		switch {
-		case name == "mss" && len(n) == 1:
-			syn.opts.MSS = uint16(n[0])
-		case name == "sack" && len(n) == 0:
-			syn.opts.Set |= wire.HasSACKPermitted
-		case name == "ts" && len(n) == 0:
-			syn.opts.Set |= wire.HasTS
-		case name == "wscale" && len(n) == 2:
-			syn.opts.Set |= wire.HasWScale
-			scale = [2]uint8{uint8(n[0]), uint8(n[1])}
-		default:
-			return fmt.Errorf("nothing of a handshake: %q with %d numbers; there are mss N, sack, ts, wscale CLIENT SERVER", name, len(n))
-		}
-	}
-	ack := packet{flags: wire.ACK, seq: 1, ack: 1, win: 65535 >> scale[0]}
-	synAck := syn
-	synAck.flags, synAck.ack = wire.SYN|wire.ACK, 1
-	syn.opts.WScale, synAck.opts.WScale = scale[0], scale[1]
-	syn.ts, synAck.ts = [2]uint32{900, 0}, [2]uint32{900, 900}
-	synAck.ecr = true
-	if syn.opts.Has(wire.HasTS) {
-		ack.opts.Set |= wire.HasTS
-		ack.ts[0] = 902
-	}
-	at := now.Add(-20 * time.Millisecond)
-	for i, p := range []*packet{&syn, &synAck, &ack} {
-		if _, err := f.receive(at.Add(time.Duration(10*i)*time.Millisecond), i%2, p); err != nil {
-			return err
-		}
-	}
-	if f.flow == nil {
-		return fmt.Errorf("the handshake made no flow")
-	}
-	f.end[1].win = 65535 >> scale[1]
-	return nil
 }
 
 // receive gives a packet to the opening, the flow or both, as the demux of a
@@ -248,57 +194,6 @@ func legOf(s string) (int, error) {
 		return 1, nil
 	}
 	return 0, fmt.Errorf("no leg: %q; there are client and server", s)
-}
-
-// value answers a question about the flow, one of its reasons or counters, or
-// with client. or server. before it about the Conn of that leg.
-func (f *flow) value(name string) (string, error) {
-	if why, ok := strings.CutPrefix(name, "reason."); ok {
-		for r := splice.Reason(1); r < splice.Reasons; r++ {
-			if r.String() == why {
-				return strconv.FormatUint(f.count.By[r], 10), nil
-			}
-		}
-		return "", fmt.Errorf("no reason %q", why)
-	}
-	switch name {
-	case "entered", "exited", "established", "resets":
-		return field(reflect.ValueOf(&f.count).Elem(), name)
-	case "steered":
-		return strconv.Itoa(f.steered), nil
-	}
-	if f.flow == nil {
-		if name == "state" {
-			return "none", nil
-		}
-		return "", fmt.Errorf("there is no flow to ask for %s", name)
-	}
-	held := f.flow.Held()
-	switch name {
-	case "state":
-		return f.flow.State().String(), nil
-	case "why":
-		return f.flow.Why().String(), nil
-	case "held": // towards the client, towards the server
-		return fmt.Sprintf("%d,%d", held[0], held[1]), nil
-	case "reopening":
-		return strconv.FormatBool(f.flow.Reopening()), nil
-	}
-	leg, what, ok := strings.Cut(name, ".")
-	if !ok {
-		return "", fmt.Errorf("nothing to ask a flow for: %q; docs/scripts.md lists what there is", name)
-	}
-	to, err := legOf(leg)
-	if err != nil {
-		return "", err
-	}
-	var conn [2]*tcpstack.Conn
-	if conn[0], conn[1] = f.flow.Legs(); conn[to] == nil {
-		return "", fmt.Errorf("on the wire there is no Conn to ask for %s", what)
-	}
-	ours := func(n wire.Seq) int { return n.Sub(f.end[1-to].isn) }
-	theirs := func(n wire.Seq) int { return n.Sub(f.end[to].isn) }
-	return connValue(conn[to], what, ours, theirs)
 }
 
 // finish asserts that a flow on the wire holds nothing.

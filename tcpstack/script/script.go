@@ -15,7 +15,6 @@ import (
 	"strings"
 	"time"
 
-	"accd/tcpstack"
 	"accd/tcpstack/mono"
 )
 
@@ -253,10 +252,4 @@ func (r *run) start(l *line) (world, error) {
 	default:
 		return newLeg(r.now, &r.set, l.words[0], l.words[1:])
 	}
-}
-
-// config makes the Config that the set lines describe.
-func (s *settings) config() *tcpstack.Config {
-	c := s.base
-	return &c
 }

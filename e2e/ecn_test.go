@@ -23,10 +23,15 @@ func (n *network) speakECN() {
 // marks instead of dropping, the server gets ECT from accd and hears CWR of its
 // echoes, and its own marked data is echoed by accd. Nothing is lost.
 func TestECN(t *testing.T) {
+	t.Run("relayed", func(t *testing.T) { testECN(t, config{}) })
+	t.Run("split", func(t *testing.T) { testECN(t, splitting) })
+}
+
+func testECN(t *testing.T, how config) {
 	n := newNetwork(t, shape{emulated: true})
 	n.impair(lab.Path{Rate: 200e6, Delay: 5 * time.Millisecond, Queue: 4 * mib, MarkAbove: 60 * kib, Seed: 1})
 	n.speakECN()
-	d := n.startAccd(config{})
+	d := n.startAccd(how)
 	// What the router behind the link sees of accd's leg.
 	nft(t, n.wan, `table inet seen {
 		counter ect { }

@@ -255,3 +255,57 @@ func TestECNInDrain(t *testing.T) {
 	r.pass(Server, r.seg(Server, 0, 0, 1000))
 	r.wantState(OnWire)
 }
+
+// RFC 9768, 3.3.1: each leg of a split handshake agrees on ECN for itself, and the
+// bits of one are never those of the other.
+func TestSplitECN(t *testing.T) {
+	const off, grant, classic, accurate = tcpstack.ECNOff, tcpstack.ECNGrant, tcpstack.ECNClassic, tcpstack.ECNAccurate
+	const all = wire.AE | wire.CWR | wire.ECE
+	for _, tt := range []struct {
+		name           string
+		policy         [2]tcpstack.ECNPolicy
+		syn, asked     wire.Flags
+		synAck, answer wire.Flags
+		legs           [2]tcpstack.ECN
+	}{
+		{"nobody asks", [2]tcpstack.ECNPolicy{grant, grant}, 0, 0, 0, 0, [2]tcpstack.ECN{}},
+		{"as the client does", [2]tcpstack.ECNPolicy{grant, grant}, setup, setup, wire.ECE, wire.ECE, [2]tcpstack.ECN{tcpstack.ClassicECN, tcpstack.ClassicECN}},
+		{"the server has none", [2]tcpstack.ECNPolicy{grant, grant}, setup, setup, 0, wire.ECE, [2]tcpstack.ECN{Client: tcpstack.ClassicECN}},
+		{"the client has none", [2]tcpstack.ECNPolicy{grant, classic}, 0, setup, wire.ECE, 0, [2]tcpstack.ECN{Server: tcpstack.ClassicECN}},
+		{"off", [2]tcpstack.ECNPolicy{off, off}, all, 0, 0, 0, [2]tcpstack.ECN{}},
+		{"AccECN at the client", [2]tcpstack.ECNPolicy{accurate, grant}, all, setup, wire.ECE, wire.CWR, [2]tcpstack.ECN{tcpstack.AccurateECN, tcpstack.ClassicECN}},
+		{"AccECN at the server", [2]tcpstack.ECNPolicy{grant, accurate}, setup, all, wire.CWR, wire.ECE, [2]tcpstack.ECN{tcpstack.ClassicECN, tcpstack.AccurateECN}},
+		{"AccECN at both", [2]tcpstack.ECNPolicy{accurate, accurate}, all, all, wire.CWR, wire.CWR, [2]tcpstack.ECN{tcpstack.AccurateECN, tcpstack.AccurateECN}},
+		{"a server that reflects", [2]tcpstack.ECNPolicy{accurate, accurate}, all, all, all, wire.CWR, [2]tcpstack.ECN{Client: tcpstack.AccurateECN}},
+	} {
+		r := newRig(t)
+		r.terms.Split = true
+		for i, p := range tt.policy {
+			r.terms.Leg[i] = &tcpstack.Config{ECN: p, HoldFIN: true}
+		}
+		said := func(from Side, s *tcpstack.Segment) wire.Flags {
+			r.hear(from, s)
+			if !r.opening.Rewrite(r.now, from, tuple, s, &r.terms, 1400, &r.pkt) {
+				t.Fatalf("%s: the %v's SYN is relayed", tt.name, from)
+			}
+			return r.pkt.Flags & all
+		}
+		if got := said(Client, flagged(r.syn(Client), tt.syn)); got != tt.asked {
+			t.Errorf("%s: the server is asked with %v, want %v", tt.name, got, tt.asked)
+		}
+		if got := said(Server, flagged(r.syn(Server), tt.synAck)); got != tt.answer {
+			t.Errorf("%s: the client is answered with %v, want %v", tt.name, got, tt.answer)
+		}
+		if option := r.pkt.Options.Has(wire.HasAccECN); option != (tt.legs[Client] == tcpstack.AccurateECN) {
+			t.Errorf("%s: the SYN-ACK carries the option: %v", tt.name, option)
+		}
+		var rec Record
+		if !r.opening.Receive(r.now, Client, tuple, r.seg(Client, 0, 0, 0), Meta{}, &rec) {
+			t.Fatalf("%s: not established", tt.name)
+		}
+		legs, _ := r.opening.Legs()
+		if got := [2]tcpstack.ECN{legs[Client].ECN, legs[Server].ECN}; got != tt.legs {
+			t.Errorf("%s: agreed on %v, want %v", tt.name, got, tt.legs)
+		}
+	}
+}

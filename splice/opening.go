@@ -35,11 +35,13 @@ type handshake struct {
 	tuple       wire.Tuple // client → server
 	touched     mono.Time  // 0: free
 	syn, synAck half
-	next        wire.Seq  // behind what the server was seen to send
-	bad         Reason    // None: nothing speaks against custody so far
-	split       bool      // each endpoint is answered by accd: see split_syn.go
-	scale       uint8     // split: the shift of the windows accd offers to both
-	mss         [2]uint16 // split: what accd says it can take, by the side it is said to
+	next        wire.Seq              // behind what the server was seen to send
+	bad         Reason                // None: nothing speaks against custody so far
+	split       bool                  // each endpoint is answered by accd: see split_syn.go
+	scale       uint8                 // split: the shift of the windows accd offers to both
+	mss         [2]uint16             // split: what accd says it can take, by the side it is said to
+	ecn         [2]tcpstack.ECNPolicy // split: of accd's ends, by the side they talk to
+	sent        [2]uint8              // split: SYNs and SYN-ACKs that accd has sent, by the side they go to
 }
 
 // half is what one endpoint said in its SYN or SYN-ACK.
@@ -53,9 +55,12 @@ type half struct {
 	mss    uint16
 	scale  uint8
 	tsVal  uint32
-	tsAt   mono.Time // when tsVal came
-	data   int       // bytes of fast-open data
-	ecn    bool      // it speaks for classic ECN, every time
+	tsAt   mono.Time  // when tsVal came
+	data   int        // bytes of fast-open data
+	ecn    bool       // it speaks for classic ECN, every time
+	flags  wire.Flags // as they came first
+	mark   wire.ECN   // as it came last
+	quiet  bool       // it came once without ECN bits
 	meta   Meta
 }
 
@@ -165,6 +170,7 @@ func (h *handshake) repeat(now mono.Time, x *half, s *tcpstack.Segment, m Meta) 
 	case x.at != 0:
 		x.again = true
 		x.ecn = x.ecn && classicECN(s.Flags)
+		x.mark, x.quiet = s.ECN, x.quiet || !s.Flags.Any(wire.AE|wire.CWR|wire.ECE)
 		x.data = max(x.data, s.Payload.Len())
 		if x.iss != s.Seq || x.window != s.Window || x.set != set || x.mss != s.Options.MSS && set&wire.HasMSS != 0 ||
 			x.scale != min(s.Options.WScale, wire.MaxWScale) && set&wire.HasWScale != 0 {
@@ -176,7 +182,7 @@ func (h *handshake) repeat(now mono.Time, x *half, s *tcpstack.Segment, m Meta) 
 	if !s.Options.Only(Harmless) {
 		h.spoil(SYNOptions)
 	}
-	*x = half{at: now, iss: s.Seq, window: s.Window, set: set, tsVal: s.Options.TSVal, tsAt: now, data: s.Payload.Len(), meta: m, ecn: classicECN(s.Flags)}
+	*x = half{at: now, iss: s.Seq, window: s.Window, set: set, tsVal: s.Options.TSVal, tsAt: now, data: s.Payload.Len(), meta: m, ecn: classicECN(s.Flags), flags: s.Flags, mark: s.ECN}
 	if set&wire.HasMSS != 0 {
 		x.mss = s.Options.MSS
 	}

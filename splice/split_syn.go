@@ -38,6 +38,7 @@ func (o *Opening) Rewrite(now mono.Time, from Side, client wire.Tuple, s *tcpsta
 	if !answer && terms != nil && terms.Split && !h.syn.again && h.bad == None && h.syn.data == 0 && s.Options.Set&wire.HasFastOpen == 0 {
 		h.split, h.scale = true, terms.WindowScale()
 		h.mss = [2]uint16{Client: terms.mss(Client, client.Is4()), Server: uint16(mss)}
+		h.ecn = terms.ecn(h.syn.flags)
 	}
 	if !h.split || answer != (from == Server) {
 		return false
@@ -49,10 +50,15 @@ func (o *Opening) Rewrite(now mono.Time, from Side, client wire.Tuple, s *tcpsta
 		Set: wire.HasMSS | wire.HasWScale | wire.HasSACKPermitted | wire.HasTS,
 		MSS: h.mss[to], WScale: h.scale, TSVal: h.clock(now, to),
 	}
+	p.Flags |= h.ecnBits(to)
 	if answer {
 		q.Set = wire.HasMSS | h.syn.set&(wire.HasWScale|wire.HasSACKPermitted|wire.HasTS)
 		q.TSEcr = h.syn.tsVal
 	}
+	if p.Flags.Any(wire.AE|wire.CWR) && answer && h.sent[to] == 0 {
+		tcpstack.FirstAccECN(q)
+	}
+	h.sent[to] = min(h.sent[to]+1, 100)
 	return true
 }
 
@@ -123,6 +129,7 @@ func (o *Opening) negotiate(now mono.Time, h *handshake) {
 		if Side(i) == Client {
 			s.Tuple = h.tuple.Reverse()
 		}
+		h.agree(Side(i), s)
 		if me.set&wire.HasWScale != 0 {
 			s.SndScale, s.RcvScale = me.scale, h.scale
 		}
@@ -146,3 +153,43 @@ func (o *Opening) negotiate(now mono.Time, h *handshake) {
 // Legs gives what each leg of the handshake that Receive has just reported as
 // established has agreed on, by the endpoint it leads to, if it was split.
 func (o *Opening) Legs() (legs *[2]tcpstack.Snapshot, split bool) { return &o.legs, o.split }
+
+// ecn gives what accd's two ends ask for and grant, when the client's SYN has these
+// flags. Where policy leaves it open the server is asked for classic ECN if the
+// client asks for any: as much of a risk as without accd.
+func (t *Terms) ecn(syn wire.Flags) (p [2]tcpstack.ECNPolicy) {
+	p = [2]tcpstack.ECNPolicy{t.Leg[Client].ECN, t.Leg[Server].ECN}
+	if p[Server] == tcpstack.ECNGrant && syn.Has(wire.CWR|wire.ECE) {
+		p[Server] = tcpstack.ECNClassic
+	}
+	return p
+}
+
+// ecnBits gives the ECN bits of the SYN or SYN-ACK towards a side: each leg agrees on
+// its own (RFC 9768, 3.3.1). A third SYN-ACK is sent without (3.2.3.2.2).
+func (h *handshake) ecnBits(to Side) wire.Flags {
+	if to == Server {
+		return h.ecn[Server].Ask(int(h.sent[Server]))
+	}
+	agreed := h.ecn[Client].Grant(h.syn.flags)
+	if agreed == tcpstack.AccurateECN && h.sent[Client] >= 2 {
+		return 0
+	}
+	return agreed.Answer(h.syn.mark)
+}
+
+// agree fills what the leg to a side has agreed on of ECN.
+func (h *handshake) agree(side Side, s *tcpstack.Snapshot) {
+	ect := true
+	if side == Client {
+		s.ECN = h.ecn[Client].Grant(h.syn.flags)
+		s.AwaitThird = true
+		ect = !h.syn.quiet && (s.ECN != tcpstack.AccurateECN || h.sent[Client] <= 2)
+	} else {
+		s.ECN, ect = h.ecn[Server].Granted(h.synAck.flags, int(h.sent[Server]))
+		s.TellSYNACK, s.SYNACKArrived = true, h.synAck.mark
+	}
+	if !ect {
+		s.ECTLost = tcpstack.MaxECTLost
+	}
+}

@@ -43,6 +43,7 @@ type accECN struct {
 	heard   marks   // s.ceb, s.e0b, s.e1b
 	perACK  float64 // packets an ACK covers, moving average; 0: unknown
 	started bool    // feedback has come
+	third   bool    // the segment that completes the handshake is still to come
 	shook   bool    // the segment at hand carried the handshake's encoding
 	deaf    bool    // feedback is not to be believed
 	options bool    // an option has come
@@ -147,11 +148,11 @@ func (a *accECN) report(o *wire.Options, room int) bool {
 	return true
 }
 
-// reportAll puts the option with all counters into a SYN-ACK, to see whether it
-// gets through (RFC 9768, 3.2.3.2.1).
-func (a *accECN) reportAll(o *wire.Options) {
+// FirstAccECN puts the option, with all counters as they are at first, into a
+// SYN-ACK, to see whether it gets through (RFC 9768, 3.2.3.2.1).
+func FirstAccECN(o *wire.Options) {
 	o.Set |= wire.HasAccECN
-	o.AccECN = wire.AccECN{Fields: 3, Count: [3]uint32{a.got[wire.ECT0], a.got[wire.CE], a.got[wire.ECT1]}}
+	o.AccECN = wire.AccECN{Fields: 3, Count: [3]uint32{startBytes, 0, startBytes}}
 }
 
 // reportOnAck adds the option to a pure ACK. Two SACK blocks come first, a third

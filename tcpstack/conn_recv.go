@@ -32,6 +32,10 @@ func (c *Conn) Receive(now mono.Time, s *Segment) {
 		return
 	}
 	if c.ecn.agreed == AccurateECN {
+		if c.ecn.acc.third {
+			c.ecn.acc.third = false
+			c.thirdACK(s)
+		}
 		c.noteCounts(s)
 	}
 	ack := c.offset(s.Ack)

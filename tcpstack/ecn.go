@@ -22,11 +22,12 @@ const (
 // String gives the word operators see.
 func (e ECN) String() string { return [...]string{"none", "classic", "accurate"}[e] }
 
-// Ours: what a path that drops ECT looks like.
-const (
-	maxECTLost    = 3 // segments of ECT data lost before any arrived
-	maxECTStrikes = 3 // episodes of loss in a row without ECT data that arrived between them
-)
+// MaxECTLost is how many segments of ECT data may be lost before any has arrived:
+// then the path is taken for one that drops ECT. Ours.
+const MaxECTLost = 3
+
+// Ours.
+const maxECTStrikes = 3 // episodes of loss in a row without ECT data that arrived between them
 
 // ecnState is what ECN means for one Conn: as a sender, which marks new data and
 // answers echoes, and as a receiver, which echoes marks.
@@ -62,10 +63,16 @@ func (e *ecnState) agree(on ECN) {
 func (e *ecnState) init(snap *Snapshot, una uint64) {
 	*e = ecnState{
 		cwr: snap.ECNReduced, echo: snap.ECNEcho,
-		lost: snap.ECTLost, refused: snap.ECTLost >= maxECTLost,
+		lost: snap.ECTLost, refused: snap.ECTLost >= MaxECTLost,
 		point: una,
 	}
 	e.agree(snap.ECN)
+	if e.agreed == AccurateECN {
+		e.acc.third = snap.AwaitThird
+		if snap.TellSYNACK {
+			e.acc.answers(snap.SYNACKArrived)
+		}
+	}
 }
 
 // mark makes new data ECN-capable, and says CWR in the first after a reduction
@@ -156,13 +163,13 @@ func (e *ecnState) ectLost(r *sent, mss int) {
 		return
 	}
 	e.lost += (r.len() + mss - 1) / mss
-	e.refused = e.lost >= maxECTLost
+	e.refused = e.lost >= MaxECTLost
 }
 
 // ectLosses gives what a later Conn should know of them.
 func (e *ecnState) ectLosses() int {
 	if e.refused {
-		return maxECTLost
+		return MaxECTLost
 	}
 	return e.lost
 }

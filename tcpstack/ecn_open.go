@@ -30,16 +30,59 @@ var handshakeACE = [4]wire.Flags{
 	wire.CE:     wire.AE | wire.CWR,
 }
 
-// askECN gives the ECN bits of the SYN to send. One that is not answered is
-// repeated without, in case they are why: AccECN is tried once more before (RFC
-// 9768, 3.1.4.1), classic ECN is not, as in Linux (RFC 3168, 6.1.1.1).
-func (c *Conn) askECN() wire.Flags {
-	tries := c.open.tries
+// Ask gives the ECN bits of a SYN that was sent so often before. One that is not
+// answered is repeated without, in case they are why: AccECN is tried once more
+// before (RFC 9768, 3.1.4.1), classic ECN is not, as in Linux (RFC 3168, 6.1.1.1).
+func (p ECNPolicy) Ask(sent int) wire.Flags {
 	switch {
-	case c.cfg.ECN == ECNClassic && tries == 0:
+	case p == ECNClassic && sent == 0:
 		return wire.CWR | wire.ECE
-	case c.cfg.ECN == ECNAccurate && tries <= 1:
+	case p == ECNAccurate && sent <= 1:
 		return aceFlags
+	}
+	return 0
+}
+
+// Grant gives what is agreed on by a server whose first SYN has these flags (RFC
+// 9768, table 2 and 3.1.3: what is neither classic nor none is AccECN of the future).
+func (p ECNPolicy) Grant(syn wire.Flags) ECN {
+	switch f := syn & aceFlags; {
+	case p == ECNOff || f == 0:
+	case p == ECNAccurate && f != wire.CWR|wire.ECE:
+		return AccurateECN
+	case f.Has(wire.CWR | wire.ECE):
+		return ClassicECN
+	}
+	return NoECN
+}
+
+// Granted gives what is agreed on by a client that has sent so many SYNs and is
+// answered by a SYN-ACK with these flags (RFC 9768, table 2). Where ect is false no
+// ECT may be sent.
+func (p ECNPolicy) Granted(synAck wire.Flags, sent int) (agreed ECN, ect bool) {
+	f := synAck & aceFlags
+	switch {
+	case p != ECNClassic && p != ECNAccurate:
+	case f == wire.ECE:
+		// A SYN without asked for nothing, so it is not known what this answers:
+		// marks are echoed, and nothing is marked.
+		return ClassicECN, p.Ask(sent-1) != 0
+	case p == ECNClassic || f == 0 || f == aceFlags: // all bits: reflected
+	default:
+		// 3.2.2.3: the SYN left as Not-ECT, and so it should have arrived.
+		return AccurateECN, f == handshakeACE[wire.NotECT] || f == wire.AE|wire.ECE
+	}
+	return NoECN, false
+}
+
+// Answer gives the ECN bits of the SYN-ACK that grants it, to a SYN that arrived
+// with the codepoint syn.
+func (e ECN) Answer(syn wire.ECN) wire.Flags {
+	switch e {
+	case ClassicECN:
+		return wire.ECE
+	case AccurateECN:
+		return handshakeACE[syn]
 	}
 	return 0
 }
@@ -49,30 +92,17 @@ func (c *Conn) askECN() wire.Flags {
 // ECT at all (RFC 9768, 3.1.4.2, 3.1.5, 3.2.3.2.2).
 func (c *Conn) grantECN() wire.Flags {
 	e := &c.ecn
-	switch e.agreed {
-	case ClassicECN:
-		return wire.ECE
-	case AccurateECN:
-		if c.open.tries >= 2 {
-			e.barred = true
-			return 0
-		}
-		return handshakeACE[e.synECN]
+	if e.agreed == AccurateECN && c.open.tries >= 2 {
+		e.barred = true
+		return 0
 	}
-	return 0
+	return e.agreed.Answer(e.synECN)
 }
 
 // heardSYN takes the ECN bits of a SYN: the first decides.
 func (c *Conn) heardSYN(s *Segment) {
-	e, f := &c.ecn, s.Flags&aceFlags
-	e.synECN = s.ECN
-	switch p := c.cfg.ECN; {
-	case p == ECNOff || f == 0:
-	case p == ECNAccurate && f != wire.CWR|wire.ECE:
-		e.agree(AccurateECN) // RFC 9768, 3.1.3: any other combination is the future's
-	case f.Has(wire.CWR | wire.ECE):
-		e.agree(ClassicECN)
-	}
+	c.ecn.synECN = s.ECN
+	c.ecn.agree(c.cfg.ECN.Grant(s.Flags))
 }
 
 // heardSYNAgain takes those of a SYN that came before; false: the two contradict
@@ -92,35 +122,25 @@ func (c *Conn) heardSYNAgain(s *Segment) bool {
 	return true
 }
 
-// heardSYNACK takes the ECN bits of the SYN-ACK that completes the handshake (RFC
-// 9768, table 2).
+// heardSYNACK takes the ECN bits of the SYN-ACK that completes the handshake.
 func (c *Conn) heardSYNACK(s *Segment) {
-	e, f := &c.ecn, s.Flags&aceFlags
-	switch c.cfg.ECN {
-	case ECNClassic:
-		// RFC 3168, 6.1.1: both bits are only reflected. A SYN sent again asked
-		// for nothing, so it is not known what this answers: marks are echoed,
-		// and nothing is marked.
-		if f == wire.ECE {
-			e.agree(ClassicECN)
-			e.barred = c.open.tries > 1
-		}
-	case ECNAccurate:
-		switch f {
-		case 0, aceFlags: // none; or reflected
-		case wire.ECE:
-			e.agree(ClassicECN)
-			e.barred = c.open.tries > 2
-		default:
-			e.agree(AccurateECN)
-			// 3.2.2.3: the SYN left as Not-ECT, and so it should have arrived.
-			e.barred = f != handshakeACE[wire.NotECT] && f != wire.AE|wire.ECE
-			e.marked = f == handshakeACE[wire.CE]
-			e.acc.answerSYNACK(s.ECN)
-			e.acc.heedOption(&s.Options)
-			e.acc.test = 2 // 3.2.3.2.1: in the last of the handshake, and in the first data
-		}
+	e := &c.ecn
+	agreed, ect := c.cfg.ECN.Granted(s.Flags, int(c.open.tries))
+	e.agree(agreed)
+	e.barred = !ect
+	if agreed == AccurateECN {
+		e.marked = s.Flags&aceFlags == handshakeACE[wire.CE]
+		e.acc.heedOption(&s.Options)
+		e.acc.answers(s.ECN)
 	}
+}
+
+// answers makes the client's end of an AccECN connection tell how the SYN-ACK
+// arrived, and test the path for the option: in the last segment of the handshake
+// and in the first data (RFC 9768, 3.2.3.2.1).
+func (a *accECN) answers(synACK wire.ECN) {
+	a.answerSYNACK(synACK)
+	a.test = 2
 }
 
 // heardSYNACKAgain takes a SYN-ACK that comes again, because its ACK was lost: that

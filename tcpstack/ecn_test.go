@@ -283,7 +283,7 @@ func TestPathDropsECT(t *testing.T) {
 	s.want("W 10000:11000 ack 0")
 	s.peer(0, 0, 11_000)
 	var n Snapshot
-	if s.c.Snapshot(&n); n.ECTLost != maxECTLost {
+	if s.c.Snapshot(&n); n.ECTLost != MaxECTLost {
 		t.Error("the Snapshot does not say so")
 	}
 }

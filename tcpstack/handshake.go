@@ -383,7 +383,7 @@ func (c *Conn) sendSYN(now mono.Time, p *Packet) {
 	if answer {
 		p.Flags |= wire.ACK | c.grantECN()
 		if c.ecn.agreed == AccurateECN && h.tries == 0 {
-			c.ecn.acc.reportAll(o) // RFC 9768, 3.2.3.2.2: not when it is sent again
+			FirstAccECN(o) // RFC 9768, 3.2.3.2.2: not when it is sent again
 		}
 		p.Ack = c.irs().Add(1)
 		if c.snap.Timestamps {
@@ -391,7 +391,7 @@ func (c *Conn) sendSYN(now mono.Time, p *Packet) {
 		}
 		c.ack = ackState{quick: c.ack.quick}
 	} else {
-		p.Flags |= c.askECN()
+		p.Flags |= c.cfg.ECN.Ask(int(h.tries))
 	}
 	h.due = false
 	h.sentAt, h.at = now, now.Add(h.interval())

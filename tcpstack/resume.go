@@ -48,6 +48,12 @@ type Snapshot struct {
 	ECNReduced bool // the peer is owed CWR
 	ECTLost    int  // segments of ECT data lost since any arrived; 3: no more is sent
 
+	// AccECN after a handshake that somebody else has led; a Conn that has sent or
+	// received more cannot be resumed with it, as its counters are not here.
+	AwaitThird    bool     // the server's end: the segment that completes the handshake comes next
+	TellSYNACK    bool     // the client's end: its next pure ACK tells how the SYN-ACK arrived,
+	SYNACKArrived wire.ECN // with this
+
 	// To start well; zero fields are unknown.
 	SRTT, RTTVar, MinRTT time.Duration
 	MinRTTAt             mono.Time // when MinRTT was measured
@@ -154,7 +160,7 @@ func (c *Conn) Snapshot(s *Snapshot) {
 	s.RcvUnacked = 0
 	s.RcvNxt, s.RcvEdge = c.rcvSeq(c.acked), c.rcvSeq(c.rcvEdge)
 	s.TSRecent, s.TSRecentAge, s.TSVal = c.tsRecent, c.tsRecentAge, c.tsVal
-	s.ECN = c.ecn.agreed
+	s.ECN, s.AwaitThird, s.TellSYNACK = c.ecn.agreed, false, false
 	s.ECNEcho, s.ECNReduced, s.ECTLost = c.ecn.echo, c.ecn.cwr, c.ecn.ectLosses()
 	s.SRTT, s.RTTVar, s.MinRTT, s.MinRTTAt = c.rtt.srtt, c.rtt.rttvar, c.rtt.min, c.rtt.minAt
 	if s.CC = (cc.Memory{}); c.control != nil {

@@ -112,8 +112,12 @@ func (d dice) host(is6 bool) HostConfig {
 // ecn lets both endpoints, one or none speak ECN, and the path do what paths do to
 // marks. It has dice of its own, so that a seed's network is what it was.
 func (c *Config) ecn(d dice) {
+	policies := []tcpstack.ECNPolicy{tcpstack.ECNOff, tcpstack.ECNGrant, tcpstack.ECNClassic, tcpstack.ECNAccurate, tcpstack.ECNAccurate}
 	for i := range c.Hosts {
-		c.Hosts[i].Stack.ECN = []tcpstack.ECNPolicy{tcpstack.ECNOff, tcpstack.ECNGrant, tcpstack.ECNClassic, tcpstack.ECNAccurate, tcpstack.ECNAccurate}[d.IntN(5)]
+		c.Hosts[i].Stack.ECN = policies[d.IntN(5)]
+	}
+	for i := range c.Box.Legs {
+		c.Box.Legs[i].ECN = policies[d.IntN(5)] // matters where the handshake is split
 	}
 	for _, i := range []*Impairments{&c.Near.Out, &c.Near.Back, &c.Far.Out, &c.Far.Back} {
 		if d.chance(0.4) {

@@ -82,6 +82,20 @@ func (f *Flow) Drain(now mono.Time, why Reason) {
 	}
 }
 
+// Unreadable takes the news that a packet of from passes that accd cannot read: a
+// fragment, or one with IP options. Custody drains first if the sequence number
+// is one that from may send: nobody who does not know it can end a custody so.
+func (f *Flow) Unreadable(now mono.Time, from Side, seq wire.Seq, why Reason) {
+	if f.state == InCustody {
+		near := &f.c.conn[from]
+		if seq.Sub(near.RcvAcked()) < -slack || near.RcvEdge().Less(seq) {
+			f.count(Unbelieved)
+			return
+		}
+	}
+	f.Drain(now, why)
+}
+
 // Gap notes that steering had a gap: what is in custody drains, and the record
 // is unsynced until fresh segments have shown where the flow is.
 func (f *Flow) Gap(now mono.Time) {

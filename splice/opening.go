@@ -184,7 +184,9 @@ func (h *handshake) repeat(now mono.Time, x *half, s *tcpstack.Segment, m Meta) 
 	}
 	*x = half{at: now, iss: s.Seq, window: s.Window, set: set, tsVal: s.Options.TSVal, tsAt: now, data: s.Payload.Len(), meta: m, ecn: classicECN(s.Flags), flags: s.Flags, mark: s.ECN}
 	if set&wire.HasMSS != 0 {
-		x.mss = s.Options.MSS
+		if x.mss = s.Options.MSS; x.mss < tcpstack.MinMSS {
+			h.spoil(TinyMSS)
+		}
 	}
 	if set&wire.HasWScale != 0 {
 		x.scale = min(s.Options.WScale, wire.MaxWScale)

@@ -12,6 +12,7 @@ const (
 	SYNOptions   // an option that is not harmless: MPTCP, MD5, AO, unknown, malformed
 	SYNChanged   // a repeated SYN or SYN-ACK differs from the first
 	Simultaneous // both ends sent a SYN
+	TinyMSS      // an endpoint takes less in a segment than accd would send
 	Unseen       // the slot was given to a younger handshake
 
 	// Why a segment with data stayed on the wire.
@@ -60,6 +61,7 @@ var reasonNames = [Reasons]string{
 	SYNOptions:    "syn-options",
 	SYNChanged:    "syn-changed",
 	Simultaneous:  "simultaneous-open",
+	TinyMSS:       "tiny-mss",
 	Unseen:        "handshake-evicted",
 	Policy:        "policy",
 	Busy:          "busy",

@@ -202,7 +202,7 @@ var attacks = []struct {
 	{sacks("SACK slowness: at random", func(r *rand.Rand, _ int) int { return 1 + r.IntN(attackSegments-1) }, nil), &honestAcks},
 	{sacks("SACK slowness: backwards", func(_ *rand.Rand, i int) int { return attackSegments - 1 - 2*i%attackSegments }, nil), &honestAcks},
 	{sacks("SACK slowness: tiny MSS", func(r *rand.Rand, _ int) int { return 1 + r.IntN(attackSegments-1) },
-		func(s *Snapshot) { s.MSS = minMSS }), &honestAcks},
+		func(s *Snapshot) { s.MSS = MinMSS }), &honestAcks},
 	{sacks("SACK slowness: the same again", func(_ *rand.Rand, i int) int { return 1 + 2*(i%100) }, nil), &honestAcks},
 	{load{"ACK division", 2000, func(v *victim, _ *rand.Rand) func() {
 		v.resume(4<<20, nil)

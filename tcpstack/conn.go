@@ -84,6 +84,10 @@ type Config struct {
 	HoldFIN bool
 }
 
+// MinMSS is the least that a peer's MSS option counts for, bytes: Linux's
+// tcp_min_snd_mss (CVE-2019-11479).
+const MinMSS = 48
+
 // Ours.
 const (
 	defaultBuffer  = 4 << 20
@@ -91,7 +95,6 @@ const (
 	defaultMTU     = 1500
 	defaultRetries = 15
 	maxPayload     = 65535 - 60 - 60 // of a superpacket, whatever its headers
-	minMSS         = 48              // Linux's tcp_min_snd_mss (CVE-2019-11479)
 	delackTime     = 40 * time.Millisecond
 	linearTimeouts = 6                      // in a drain; Linux's TCP_THIN_LINEAR_RETRIES
 	sackDelay      = time.Millisecond       // Linux's tcp_comp_sack_delay_ns

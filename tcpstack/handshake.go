@@ -114,7 +114,7 @@ func (c *Conn) Held() bool { return c.open.held }
 // OfferMSS lowers the MSS option of the SYN or SYN-ACK that is to be sent: what
 // who answers for a server learnt from it. What the MTU allows is the most.
 func (c *Conn) OfferMSS(bytes int) {
-	c.open.mss = uint16(min(max(bytes, minMSS), maxWindow16))
+	c.open.mss = uint16(min(max(bytes, MinMSS), maxWindow16))
 }
 
 // RecallPath says what earlier connections by the same path have left, for a Conn

@@ -372,7 +372,7 @@ func TestPAWSInSynReceived(t *testing.T) {
 // RFC 9293, MUST-15: without the option segments have 536 bytes, 1220 over IPv6. No
 // option makes them smaller than is sane (CVE-2019-11479).
 func TestPeerMSS(t *testing.T) {
-	for option, want := range map[string]int{"": 536, "mss 0": minMSS, "mss 1": minMSS, "mss 700": 700, "mss 9000": 1460} {
+	for option, want := range map[string]int{"": 536, "mss 0": MinMSS, "mss 1": MinMSS, "mss 700": 700, "mss 9000": 1460} {
 		s := dial(t, config("reno"))
 		s.flush()
 		s.peer(-1, 0, 0, syn(option))

@@ -84,7 +84,7 @@ func (c *Conn) initPathMTU() {
 		peer = standard
 	}
 	m := &c.pmtu
-	m.most = min(link, max(peer, minMSS)+head)
+	m.most = min(link, max(peer, MinMSS)+head)
 	m.floor = min(floor, m.most)
 	m.head = head
 	if c.snap.Timestamps {
@@ -105,7 +105,7 @@ func (c *Conn) setPathMTU(size int) {
 }
 
 // payload gives the bytes of a segment whose packet has size bytes.
-func (c *Conn) payload(size int) int { return max(size-c.pmtu.head, minMSS-12) }
+func (c *Conn) payload(size int) int { return max(size-c.pmtu.head, MinMSS-12) }
 
 // below gives the size to fall back to when packets of a size vanish.
 func (m *pathMTU) below(size int) int {

@@ -80,7 +80,7 @@ func (c *Conn) rcvMSS() int {
 // seen, or what comes twice in a row and is not the end of anything (Linux's
 // tcp_measure_rcv_mss).
 func (a *ackState) sizeUp(n int, pushed bool) {
-	if n > a.full && a.full != 0 || n == a.last && !pushed && n >= minMSS {
+	if n > a.full && a.full != 0 || n == a.last && !pushed && n >= MinMSS {
 		a.full = n
 	}
 	a.last = n

@@ -183,17 +183,17 @@ func (s *shard) receiveICMP(from splice.Side, f *link.Frame, handed bool) {
 }
 
 // receiveOdd passes a packet with IP options or a fragment. If it shows the
-// ports of a flow, that flow drains first (custody.md, "URG, unknown option, IP
-// option, fragment").
+// ports of a flow and a number that fits, that flow drains first (custody.md, "URG,
+// unknown option, IP option, fragment").
 func (s *shard) receiveOdd(why Reason, drain splice.Reason, from splice.Side, f *link.Frame) {
 	v := &s.view
-	if client, ok := v.TCPTuple(); ok {
+	if client, seq, ok := v.TCPTuple(); ok {
 		if from == splice.Server {
 			client = client.Reverse()
 		}
 		if fl := s.flows.find(client); fl != nil {
 			s.current = fl
-			fl.Drain(s.now, drain)
+			fl.Unreadable(s.now, from, seq, drain)
 			s.current = nil
 			s.ready(fl)
 		}

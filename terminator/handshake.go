@@ -17,16 +17,21 @@ import (
 // reason why the segment passes unless that flow takes it.
 func (s *shard) handshake(from splice.Side, client wire.Tuple, fl *flow, meta splice.Meta) (made *flow, why Reason) {
 	flags := s.segment.Flags
+	isSYN := flags.Has(wire.SYN) && !flags.Has(wire.RST)
 	switch {
+	case client.Src == client.Dst:
+		return nil, Land
+	case !client.Src.Unicast() || !client.Dst.Unicast():
+		return nil, NotUnicast // RFC 9293, MUST-57 and MUST-63
 	case s.stopping && !s.opening.Splits(s.now, client):
 		return nil, Stopping
-	case from == splice.Client && flags.Has(wire.SYN) && !flags.Has(wire.ACK):
+	case from == splice.Client && isSYN && !flags.Has(wire.ACK):
 		if why, ok := s.mayOpen(client, meta); !ok {
 			return nil, why
 		}
 	}
 	// What is not followed is not changed either.
-	relayed := flags.Has(wire.SYN) && (from == splice.Client || s.opening.Follows(s.now, client))
+	relayed := isSYN && (from == splice.Client || s.opening.Follows(s.now, client))
 	established := s.opening.Receive(s.now, from, client, &s.segment, meta, &s.record)
 	switch {
 	case established:

@@ -18,6 +18,8 @@ const (
 	Stopping                    // accd is about to end
 	TableFull                   // limits.flows is reached: the flow stays native
 	TooManyNew                  // limits.new_flows_per_second is reached: the flow stays native
+	Land                        // source and destination are the same address
+	NotUnicast                  // from or to an address that is no host's: multicast, broadcast, unspecified
 	ClientOpening               // limits.per_client_opening is reached: the flow stays native
 
 	// Reasons for which accd sends something else instead.
@@ -34,6 +36,7 @@ const (
 var reasonNames = [reasons]string{
 	NoFlow: "no-flow", Opening: "opening", Rule: "rule", BadChecksum: "bad-checksum", Fragmented: "fragment",
 	IPOptions: "ip-options", NotTCP: "not-tcp", ICMPError: "icmp-error", Malformed: "malformed", Stopping: "stopping",
+	Land: "land", NotUnicast: "not-unicast",
 	TableFull: "table-full", TooManyNew: "too-many-new", ClientOpening: "client-opening",
 	Rewritten: "split-handshake",
 	NotForUs:  "not-for-us", NotIP: "not-ip", HandoffFull: "handoff-full",

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"accd/splice"
+	"accd/tcpstack"
 	"accd/tcpstack/wire"
 	"accd/terminator/link"
 )
@@ -288,28 +289,43 @@ func TestPanicInCustody(t *testing.T) {
 	}
 }
 
-// A fragment of a flow in custody drains it and passes.
+// A fragment of a flow in custody drains it and passes; one whose number does not
+// fit only passes.
 func TestOddPacketDrains(t *testing.T) {
-	b := newBox(t, 1)
-	x := newTransfer(b, web4, true)
-	x.run(1 << 20)
-	f := packet{tuple: web4.Reverse(), flags: wire.ACK, seq: 5001, ack: 1001, payload: []byte("frag"), net: splice.WAN}.frame()
-	f[20] |= 0x20
-	sum := f[24:26]
-	sum[0], sum[1] = 0, 0
-	binary.BigEndian.PutUint16(sum, ^wire.Fold(wire.Sum(f[14:34], 0)))
-	x.paused = true
-	if b.term.shards[0].active != 1 {
-		t.Fatal("not in custody")
-	}
-	b.put(0, splice.Server, wire.VirtioHeader{}, f)
-	b.turn()
-	passed := false
-	for _, g := range b.take(0) {
-		passed = passed || g.view.Kind == wire.KindFragment
-	}
-	if !passed || b.term.shards[0].custody.By[splice.Fragment] != 1 {
-		t.Errorf("passed %v, drains %d", passed, b.term.shards[0].custody.By[splice.Fragment])
+	for _, c := range []struct {
+		name   string
+		seq    func(*tcpstack.Conn) wire.Seq
+		drains uint64
+	}{
+		{"beyond the window", func(leg *tcpstack.Conn) wire.Seq { return leg.RcvEdge().Add(1) }, 0},
+		{"long before it", func(leg *tcpstack.Conn) wire.Seq { return leg.RcvNxt().Add(-1 << 20) }, 0},
+		{"next", (*tcpstack.Conn).RcvNxt, 1},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			b := newBox(t, 1)
+			x := newTransfer(b, web4, true)
+			x.run(1 << 20)
+			shard := b.term.shards[0]
+			x.paused = true
+			if shard.active != 1 {
+				t.Fatal("not in custody")
+			}
+			_, leg := shard.flows.find(web4).Legs()
+			f := packet{tuple: web4.Reverse(), flags: wire.ACK, seq: c.seq(leg).Uint32(), ack: 1001, payload: []byte("frag"), net: splice.WAN}.frame()
+			f[20] |= 0x20
+			sum := f[24:26]
+			sum[0], sum[1] = 0, 0
+			binary.BigEndian.PutUint16(sum, ^wire.Fold(wire.Sum(f[14:34], 0)))
+			b.put(0, splice.Server, wire.VirtioHeader{}, f)
+			b.turn()
+			passed := false
+			for _, g := range b.take(0) {
+				passed = passed || g.view.Kind == wire.KindFragment
+			}
+			if n := shard.custody.By[splice.Fragment]; !passed || n != c.drains {
+				t.Errorf("passed %v, drains %d, want %d", passed, n, c.drains)
+			}
+		})
 	}
 }
 

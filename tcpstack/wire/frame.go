@@ -210,36 +210,40 @@ func (v *View) tuple(l3, l4 int) (t Tuple) {
 // Tuple gives the addresses and ports of a TCP segment, as sent.
 func (v *View) Tuple() Tuple { return v.tuple(v.L3, v.L4) }
 
-// TCPTuple gives the tuple of a TCP packet that is KindIPOptions or the first
-// KindFragment of one; ok is false if the packet does not show it.
-func (v *View) TCPTuple() (t Tuple, ok bool) {
+// TCPTuple gives the tuple and the sequence number of a TCP packet that is
+// KindIPOptions or the first KindFragment of one; ok is false if the packet does
+// not show them.
+func (v *View) TCPTuple() (t Tuple, seq Seq, ok bool) {
+	shown := func(at int) (Tuple, Seq, bool) {
+		return v.tuple(v.L3, at), SeqOf(binary.BigEndian.Uint32(v.Frame[at+4:])), true
+	}
 	at := v.L4
 	if !v.Is6 {
 		p := v.Frame[v.L3:]
 		first := binary.BigEndian.Uint16(p[6:])&0x1fff == 0
-		if p[9] != ProtoTCP || !first || at+4 > v.End {
-			return t, false
+		if p[9] != ProtoTCP || !first || at+8 > v.End {
+			return t, seq, false
 		}
-		return v.tuple(v.L3, at), true
+		return shown(at)
 	}
 	for next := v.Frame[v.L3+6]; at+8 <= v.End; {
 		b := v.Frame[at:v.End]
 		switch next {
 		case ProtoTCP:
-			return v.tuple(v.L3, at), true
+			return shown(at)
 		case 44: // RFC 8200, 4.5
 			if binary.BigEndian.Uint16(b[2:])&^7 != 0 {
-				return t, false
+				return t, seq, false
 			}
 			at += 8
 		case 0, 43, 60: // RFC 8200, 4.3, 4.4, 4.6
 			at += 8 + 8*int(b[1])
 		default:
-			return t, false
+			return t, seq, false
 		}
 		next = b[0]
 	}
-	return t, false
+	return t, seq, false
 }
 
 // Quote gives, for KindICMPError, the tuple and the sequence number of the

@@ -94,6 +94,10 @@ const (
 	bbrProbeWaitVar = time.Second
 )
 
+// bbrProbeRTTRounds is how many round trips there are between two ProbeRTT at
+// least. Ours: each costs more than one, so this bounds their share on long paths.
+const bbrProbeRTTRounds = 25
+
 // bbrConfig is what does not change.
 type bbrConfig struct {
 	mss     int // bytes

@@ -48,7 +48,7 @@ func (b *bbr) boundBW() { b.bw = min(b.maxBW.max(), b.bwShort) }
 // updateMinRTT is UpdateMinRTT (5.3.4.3). Two filters: the shorter one
 // schedules ProbeRTT, and its result renews the longer one.
 func (b *bbr) updateMinRTT(a *Ack) {
-	b.probeRTTExpired = b.now.Sub(b.probeRTTMinAt) > b.probeRTTEvery
+	b.probeRTTExpired = b.now.Sub(b.probeRTTMinAt) > max(b.probeRTTEvery, bbrProbeRTTRounds*b.minRTT)
 	if b.probeRTTExpired && b.state != bbrProbingRTT {
 		// Before a sample that may be inflated by a queue replaces minRTT.
 		b.saveProbeRTTCwnd()

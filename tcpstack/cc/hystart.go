@@ -1,14 +1,26 @@
 package cc
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // hystart is HyStart++ (RFC 9406): it leaves slow start when round trips grow,
 // before the queue overflows, by way of conservative slow start (CSS), which
 // goes back when the growth proves to be jitter.
+//
+// The RFC compares the smallest round trips of whole rounds, and CSS lasts five
+// of them. A window that doubles in a round has overflown the queue by then, and
+// five rounds of a quarter more treble it: at 100 ms and a queue of one
+// bandwidth-delay product that cost a tenth of a window. The stack paces, so the
+// queue shows while it grows. Here the smallest of the latest samples is compared
+// with the round before, and CSS ends also when the round trip has grown by the
+// threshold once more, which jitter does not.
 type hystart struct {
 	rounds   round
 	last     time.Duration // smallest sample of the round before; 0: none
 	current  time.Duration // smallest sample of this round; 0: none
+	recent   [hystartSamples]time.Duration
 	samples  int           // in this round
 	baseline time.Duration // of the round that led to CSS; 0: not in CSS
 	css      int           // rounds of CSS that ended
@@ -19,7 +31,7 @@ const (
 	hystartMinThresh = 4 * time.Millisecond
 	hystartMaxThresh = 16 * time.Millisecond
 	hystartDivisor   = 8 // of the last round's RTT
-	hystartSamples   = 8 // a round needs before it may decide
+	hystartSamples   = 8 // needed to decide
 	hystartCSSGrowth = 4 // CSS grows by this fraction of slow start
 	hystartCSSRounds = 5
 )
@@ -39,13 +51,14 @@ func (h *hystart) acked(a *Ack) (divisor int) {
 		}
 	}
 	if a.RTT > 0 {
+		h.recent[h.samples%hystartSamples] = a.RTT
 		h.samples++
 		if h.current == 0 || a.RTT < h.current {
 			h.current = a.RTT
 		}
 	}
-	if h.samples >= hystartSamples {
-		h.decide()
+	if h.samples >= hystartSamples && h.decide() {
+		return 0
 	}
 	if h.baseline != 0 {
 		return hystartCSSGrowth
@@ -54,17 +67,24 @@ func (h *hystart) acked(a *Ack) (divisor int) {
 }
 
 // decide enters CSS when the round trip grew by more than the threshold, and
-// leaves it when the round trip fell below what led there (RFC 9406, 4.2).
-func (h *hystart) decide() {
+// leaves it when the round trip fell below what led there (RFC 9406, 4.2). It
+// reports that slow start is over.
+func (h *hystart) decide() bool {
+	now := slices.Min(h.recent[:])
 	switch {
 	case h.baseline != 0:
-		if h.current < h.baseline {
+		if now < h.baseline {
 			h.baseline = 0
+			return false
 		}
-	case h.last != 0:
-		thresh := min(max(h.last/hystartDivisor, hystartMinThresh), hystartMaxThresh)
-		if h.current >= h.last+thresh {
-			h.baseline, h.css = h.current, 0
-		}
+		return now >= h.baseline+threshold(h.baseline)
+	case h.last != 0 && now >= h.last+threshold(h.last):
+		h.baseline, h.css = now, 0
 	}
+	return false
+}
+
+// threshold gives the growth of a round trip that counts (RFC 9406, 4.2).
+func threshold(rtt time.Duration) time.Duration {
+	return min(max(rtt/hystartDivisor, hystartMinThresh), hystartMaxThresh)
 }

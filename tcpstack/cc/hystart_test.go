@@ -90,3 +90,23 @@ func TestHyStartThreshold(tt *testing.T) {
 		t.want("at "+tc.leaves.String(), t.round(10, tc.leaves), hystartCSSGrowth)
 	}
 }
+
+// The queue is seen while it grows, within a round, and when it has grown twice by
+// the threshold slow start is over without five rounds of CSS.
+func TestHyStartSeesAQueueGrow(tt *testing.T) {
+	t := hyTest{T: tt}
+	t.round(10, 100*ms)
+	began := t.delivered
+	var said []int
+	for i := range 60 { // a round trip that becomes a millisecond longer with every ACK
+		t.delivered += simMSS
+		rtt := 100*ms + time.Duration(i)*ms
+		said = append(said, t.h.acked(&Ack{Acked: simMSS, RTT: rtt, PriorDelivered: began, Delivered: t.delivered}))
+	}
+	// The smallest of eight samples lags by seven: 12.5 ms is at 20, and 14 more
+	// than the 113 there at 34.
+	t.want("before the first threshold", said[19], 1)
+	t.want("at it", said[20], hystartCSSGrowth)
+	t.want("before the second", said[34], hystartCSSGrowth)
+	t.want("at it", said[35], 0)
+}

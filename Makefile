@@ -9,7 +9,7 @@ SPEND    ?= 25s# by each of the seven kinds of random networks
 RACE      = CGO_ENABLED=1 $(GO) test -race
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test unit e2e e2e-peers lint sim sim-share soak-virtual fuzz bench clean deps-demo deps-test FORCE
+.PHONY: help build demo test unit e2e e2e-peers lint sim sim-share soak-virtual congestion fuzz bench clean deps-demo deps-test FORCE
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -51,6 +51,9 @@ sim-share: ## as many as fit in 3 minutes of a core, from seeds at random on: wh
 
 soak-virtual: ## 60 days of virtual time: 17 GiB through one connection, timestamps that come round, silences, closed windows
 	$(GO) test ./tcpstack/simnet -count=1 -v -timeout 30m -run TestSixtyDays -soak
+
+congestion: ## the tables of docs/congestion.md, with what they promise (minutes)
+	$(GO) test ./tcpstack/simnet -count=1 -timeout 0 -run Congestion -tables -update
 
 fuzz: ## every fuzz target for a while: make fuzz FUZZTIME=10m
 	@set -e; for pkg in $$($(GO) list ./...); do \

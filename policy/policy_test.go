@@ -207,6 +207,9 @@ func TestParameters(t *testing.T) {
 		{`parameters: { beta: 2% }, congestion: bbr`, `1:50: error: beta: "2%" must be between `},
 		{`congestion: bbr, parameters: { probe_rtt_duration: 1 }`, `1:81: error: probe_rtt_duration: "1" lacks a unit`},
 		{`congestion: cubic, parameters: { beta: much }`, `1:69: error: beta: "much" is not a number`},
+		{`congestion: ledbat, parameters: { target: 30 }`, `1:72: error: target: "30" lacks a unit`},
+		{`congestion: ledbat, parameters: { target: 300ms }`, `1:72: error: target: "300ms" must be between 0.005 and 0.1 (seconds of queueing delay)`},
+		{`congestion: hybla, parameters: { target: 30ms }`, `1:63: error: unknown parameter of hybla "target" (accepted: `},
 		{`congestion: reno, parameters: beta`, `1:60: error: parameters: expected fields of reno, found "beta"`},
 	} {
 		_, p := Parse("f", []byte(`{version: 1, profiles: { p: {`+c.profile+`} }, rules: [{name: default, action: pass}]}`))

@@ -4,6 +4,7 @@ import (
 	"maps"
 	"math"
 	"slices"
+	"strings"
 	"time"
 
 	"accd/tcpstack/cc"
@@ -117,7 +118,7 @@ func (r *reader) parameters(n *yaml.Node, p *Profile) {
 		}
 		q := accepted[at]
 		v := math.NaN()
-		if q.Unit == "seconds" {
+		if strings.HasPrefix(q.Unit, "seconds") {
 			value(r, body, name, parseSeconds, &v)
 		} else {
 			value(r, body, name, parseShare, &v)

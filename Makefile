@@ -9,7 +9,7 @@ SPEND    ?= 25s# by each of the seven kinds of random networks
 RACE      = CGO_ENABLED=1 $(GO) test -race
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test unit e2e e2e-peers lint sim sim-share soak-virtual congestion fuzz bench clean deps-demo deps-test FORCE
+.PHONY: help build demo test unit e2e e2e-peers lint sim sim-share soak-virtual congestion fuzz fuzz-flow bench clean deps-demo deps-test FORCE
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -60,6 +60,9 @@ fuzz: ## every fuzz target for a while: make fuzz FUZZTIME=10m
 	  for target in $$($(GO) test -list '^Fuzz' $$pkg | grep '^Fuzz' || true); do \
 	    echo "== $$pkg $$target"; $(GO) test $$pkg -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 100x; \
 	  done; done
+
+fuzz-flow: ## ten million mutated packets against a flow with 64 honest ones alongside
+	$(GO) test ./terminator -count=1 -timeout 0 -v -run '^TestFlowUnderAttack$$' -packets 10000000
 
 bench: deps-test build ## accd against the kernel's forwarding, and the benchmarks of the data path (root)
 	ACCD_BIN=$(CURDIR)/bin/accd $(GO) test ./e2e -run '^$$' -bench OneStream -benchtime 1x

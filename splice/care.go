@@ -71,6 +71,14 @@ func (f *Flow) quiet(now mono.Time) time.Duration {
 	return now.Sub(last)
 }
 
+// held gives the bytes that may be held per direction, at most.
+func (t *Terms) held() int {
+	if t.MaxBuffer == 0 {
+		return maxHeld
+	}
+	return max(t.MaxBuffer, minHeld)
+}
+
 // limit bounds what is held towards far by time, not only size: a drain is to
 // take a few round trips. What is in flight counts as the rate that is about to
 // be, so that the limit does not hold a growing window back.
@@ -82,14 +90,11 @@ func (f *Flow) limit(far Side, rtt time.Duration) {
 		_, inFlight, _ := conn.Congestion()
 		rate = max(rate, int64(float64(inFlight)/srtt.Seconds()))
 	}
-	most := f.terms.MaxBuffer
-	if most == 0 {
-		most = maxHeld
-	}
+	most := f.terms.held()
 	if p := f.env.Pool; p.Budget > 0 && p.InUse() > p.Budget/4*3 {
 		most = minHeld // overload: held flows see a smaller window
 	}
-	n := min(max(int(2*float64(rate)*rtt.Seconds()), minHeld), max(most, minHeld))
+	n := min(max(int(2*float64(rate)*rtt.Seconds()), minHeld), most)
 	sender.SetBuffer(n)
 	if !c.split.on {
 		sender.SetAckLimit(n)

@@ -254,9 +254,9 @@ func (f *Flow) Began() mono.Time { return f.began }
 // Why gives the reason of the last drain, or of the end.
 func (f *Flow) Why() Reason { return f.why }
 
-// Reopening reports that the SYN of another connection passed: packets of the flow that pass are shown
-// to the Opening too, and the record it establishes replaces the flow, which is
-// then ended with Replace.
+// Reopening reports that the SYN of another connection passed: packets of the flow
+// that pass are shown to the Opening too, and the record it establishes replaces
+// the flow, which is then ended with Replace.
 func (f *Flow) Reopening() bool { return f.reopening }
 
 // receiveSYN notes that another connection may be about to use the tuple.
@@ -311,13 +311,16 @@ func (f *Flow) Legs() (client, server *tcpstack.Conn) {
 	return &f.c.conn[Client], &f.c.conn[Server]
 }
 
-// Forsake ends a flow in which a panic occurred: its places in the ledger and in
-// the budget are free again. What its Streams refer to is left alone, since
+// Forsake ends a flow in which a panic occurred: its places in the ledger, in the
+// budget and in its Listener's backlog are free again. What its Streams refer to is left alone, since
 // nobody knows what state it is in.
 func (f *Flow) Forsake() {
 	if c := f.c; c != nil {
 		if c.slot >= 0 {
 			f.env.Ledger.release(c.slot)
+		}
+		if c.split.half {
+			c.split.early.Settled()
 		}
 		f.env.charged -= c.charge
 	}

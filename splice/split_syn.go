@@ -89,14 +89,6 @@ func (t *Terms) mss(side Side, is4 bool) uint16 {
 	return uint16(min(mtu-headers, 65535))
 }
 
-// held gives the bytes that may be held per direction.
-func (t *Terms) held() int {
-	if t.MaxBuffer == 0 {
-		return maxHeld
-	}
-	return max(t.MaxBuffer, minHeld)
-}
-
 // clock gives the TSval for the endpoint at side, in milliseconds: those of the
 // opposite endpoint go on, so that the two understand each other should accd die
 // before the handshake is over. If that has none they begin with its ISN, which

@@ -257,3 +257,35 @@ func TestSplitPassesKeepaliveOn(t *testing.T) {
 	r.want(Client, 0, 0, 0)
 	r.want(Server, -1, 0, 0)
 }
+
+// A client answered early that is gone before its handshake is over gives its place
+// in the Listener's backlog back, however the flow ends.
+func TestEarlyGivesItsPlaceBack(t *testing.T) {
+	for name, end := range map[string]func(r *rig){
+		"reset":   func(r *rig) { r.take(Client, r.rst(Client, 0)); r.advance(time.Minute) },
+		"stopped": func(r *rig) { r.flow.Kill(r.now); r.turn(); r.advance(time.Minute) },
+		"panic":   func(r *rig) { r.flow.Forsake() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newSplit(t)
+			l := tcpstack.NewListener(1, tcpstack.Secret{}, tcpstack.Secret{}, r.terms.Leg[Client])
+			r.terms.Early = l
+			key, p := tuple.Reverse(), new(tcpstack.Packet)
+			if a := l.Receive(r.now, &key, r.syn(Client), p); a != tcpstack.Opens {
+				t.Fatalf("a SYN is %v", a)
+			}
+			client := tuple
+			r.flow = new(Flow)
+			r.flow.StartEarly(r.now, &client, r.syn(Client), Meta{}, tcpstack.Secret{}, &r.terms, &r.env)
+			r.turn()
+			if l.Half() != 1 {
+				t.Fatalf("%d are half open", l.Half())
+			}
+			end(r)
+			r.wantState(Gone)
+			if l.Half() != 0 {
+				t.Errorf("%d are still half open", l.Half())
+			}
+		})
+	}
+}

@@ -29,7 +29,8 @@ func (c *Conn) Transmit(now mono.Time, p *Packet) bool {
 	}
 	c.blocked = false
 	if c.ackDue() && (c.ack.haveD || !c.reasm.empty() || c.ack.repeat > 0 || c.ecn.reportDue()) {
-		// SACK blocks, and most reports of marks, ride on pure ACKs only: data has no room for them.
+		// SACK blocks, and most reports of marks, ride on pure ACKs only: data has
+		// no room for them.
 		return c.sendAck(now, p)
 	}
 	return c.sendTailProbe(now, p) || c.sendAgain(now, p) || c.sendNew(now, p) ||

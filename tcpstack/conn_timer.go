@@ -1,9 +1,12 @@
 package tcpstack
 
+// The one retransmission timer. Read RFC 6298, 5 and RFC 9293, 3.8.6.1 first.
+
 import (
+	"time"
+
 	"accd/tcpstack/cc"
 	"accd/tcpstack/mono"
-	"time"
 )
 
 // retxKind is what the one retransmission timer waits for; the purposes exclude

@@ -37,8 +37,8 @@ func cookieMSS(key *wire.Tuple) []int {
 
 // cookie makes the initial sequence number that answers the SYN of sequence number
 // irs: a hash of the sockets, the tick in the upper 8 bits, and in the lower 24 a
-// hash of sockets and tick plus what is to be known of the MSS, in large steps. As the peer's own
-// number is part of it, it runs as ISNs do (RFC 4987, appendix A).
+// hash of sockets and tick plus what is to be known of the MSS, in large steps. As
+// the peer's own number is part of it, it runs as ISNs do (RFC 4987, appendix A).
 func (k Secret) cookie(now mono.Time, key *wire.Tuple, irs wire.Seq, o *wire.Options) wire.Seq {
 	table := cookieMSS(key)
 	mss := table[0]

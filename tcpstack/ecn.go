@@ -154,9 +154,10 @@ func (c *Conn) windowReduced() {
 	e.point = c.nxt
 }
 
-// ectLost learns that a packet was marked lost, or is repeated on suspicion. A path that drops ECT lets its
-// repetition through, which is not ECT: so it shows in losses without anything
-// delivered between them. Both rules are ours; RFC 3168 has none.
+// ectLost learns that a packet was marked lost, or is repeated on suspicion. A path
+// that drops ECT lets its repetition through, which is not ECT: so it shows in
+// losses without anything delivered between them. Both rules are ours; RFC 3168 has
+// none.
 func (e *ecnState) ectLost(r *sent, mss int) {
 	e.acc.optionLost(r)
 	if !r.ect || r.again || e.proven || e.refused {

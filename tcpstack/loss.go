@@ -53,7 +53,7 @@ func (k *rackState) delivered(now mono.Time, r *sent, minRTT time.Duration) {
 	}
 }
 
-// window gives RACK.reo_wnd (RFC 8985, 6.2 step 4).
+// reorderWindow gives RACK.reo_wnd (RFC 8985, 6.2 step 4).
 func (c *Conn) reorderWindow() time.Duration {
 	k := &c.rack
 	if !k.reordered && (c.rec.phase != open || c.sackedBytes() >= dupThresh*c.mss) {

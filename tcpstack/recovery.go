@@ -151,7 +151,7 @@ func (c *Conn) leave(now mono.Time) {
 	c.control.Congested(now, cc.Signal{Kind: cc.Exit, InFlight: c.flight})
 }
 
-// undo takes an unnecessary episode back: what it marked lost is on its way.
+// undoEpisode takes an unnecessary episode back: what it marked lost is on its way.
 func (c *Conn) undoEpisode(now mono.Time) {
 	c.stats.Spurious++
 	for r := c.sent.record(c.sent.list[lost].last); r != nil; r = c.sent.record(c.sent.list[lost].last) {

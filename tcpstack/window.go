@@ -19,7 +19,7 @@ type ackState struct {
 	last     int       // bytes of the segment that came last
 	repeat   int       // further copies, for a peer that counts duplicate ACKs
 	dups     int       // ACKs for segments out of order, sent at once since RCV.NXT moved
-	held     int       // such segments that wait for an ACK
+	held     int       // segments behind a hole that wait for an ACK
 	withheld bool      // the last ACK said less than RCV.NXT, for the limit's sake
 	dsack    wire.Block
 	haveD    bool // dsack is to be reported, once (RFC 2883, 4)

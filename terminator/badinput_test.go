@@ -2,6 +2,7 @@ package terminator
 
 import (
 	"bytes"
+	"strings"
 	"testing"
 
 	"accd/splice"
@@ -92,6 +93,33 @@ func TestBadInput(t *testing.T) {
 				t.Errorf("%d flows, %d bytes are kept", s.flows.len(), s.pool.InUse())
 			}
 		})
+	}
+}
+
+// A rule that answers clients early answers no addresses that are not two hosts':
+// what comes from or goes to such passes, for the same reason as without the rule.
+func TestEarlyAnswersHostsOnly(t *testing.T) {
+	for _, c := range []struct {
+		client, server string
+		want           Reason
+	}{
+		{"192.0.2.9:80", "192.0.2.9:80", Land},
+		{"10.1.0.7:1", "224.0.0.1:80", NotUnicast},
+		{"0.0.0.0:1", "192.0.2.9:80", NotUnicast},
+		{"10.1.0.7:1", "192.0.2.9:80", Rewritten},
+	} {
+		b := newBox(t, 1, func(cfg *Config) {
+			cfg.Policy = table(t, strings.Replace(config, "action: accelerate,", "action: accelerate, handshake: split, accept: early,", 1))
+		})
+		b.put(0, splice.Client, wire.VirtioHeader{}, packet{tuple: tupleOf(c.client, c.server), flags: wire.SYN, seq: 1000, window: 65535, options: &synOptions, net: splice.LAN}.frame())
+		want := splice.Server
+		if c.want == Rewritten {
+			want = splice.Client // the SYN-ACK
+		}
+		if g := b.want1(0); g.side != want {
+			t.Errorf("%s to %s: a frame towards the %v", c.client, c.server, g.side)
+		}
+		b.wantReason(c.want, 1)
 	}
 }
 

@@ -18,11 +18,10 @@ import (
 func (s *shard) handshake(from splice.Side, client wire.Tuple, fl *flow, meta splice.Meta) (made *flow, why Reason) {
 	flags := s.segment.Flags
 	isSYN := flags.Has(wire.SYN) && !flags.Has(wire.RST)
+	if why, ok := hosts(client); !ok {
+		return nil, why
+	}
 	switch {
-	case client.Src == client.Dst:
-		return nil, Land
-	case !client.Src.Unicast() || !client.Dst.Unicast():
-		return nil, NotUnicast // RFC 9293, MUST-57 and MUST-63
 	case s.stopping && !s.opening.Splits(s.now, client):
 		return nil, Stopping
 	case from == splice.Client && isSYN && !flags.Has(wire.ACK):
@@ -46,6 +45,18 @@ func (s *shard) handshake(from splice.Side, client wire.Tuple, fl *flow, meta sp
 	return nil, NoFlow
 }
 
+// hosts says whether both addresses are those of hosts, and not of the same, and
+// why not.
+func hosts(client wire.Tuple) (Reason, bool) {
+	switch {
+	case client.Src == client.Dst:
+		return Land, false
+	case !client.Src.Unicast() || !client.Dst.Unicast():
+		return NotUnicast, false // RFC 9293, MUST-57 and MUST-63
+	}
+	return Opening, true
+}
+
 // early answers a client in the server's stead, if its rule says so, and reports
 // whether it took the shard's segment. Only what opens a connection is answered:
 // an ACK out of nowhere may belong to a connection older than accd.
@@ -53,6 +64,9 @@ func (s *shard) early(client wire.Tuple, meta splice.Meta) bool {
 	flags := s.segment.Flags
 	opens := flags.Has(wire.SYN) && !flags.Has(wire.ACK)
 	if s.stopping || flags.Has(wire.RST) || !opens && !flags.Has(wire.ACK) || flags.Has(wire.SYN|wire.ACK) {
+		return false
+	}
+	if _, ok := hosts(client); !ok {
 		return false
 	}
 	near := s.network(client, splice.Client, meta.From)

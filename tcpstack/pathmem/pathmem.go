@@ -45,7 +45,7 @@ type key struct {
 	network uint8
 }
 
-// New makes a table of at least n paths, 64 bytes each.
+// New makes a table of at least n paths, 32 bytes each.
 func New(n int) *Table {
 	size := ways
 	for size < n {
@@ -116,8 +116,9 @@ func (t *Table) Recall(now mono.Time, to wire.Addr, network uint8) cc.Path {
 		return cc.Path{}
 	}
 	k := keyOf(to, network)
-	for i := range t.set(k) {
-		if p := &t.set(k)[i]; p.at != 0 && p.key == k && now.Sub(p.at) < Lasts {
+	set := t.set(k)
+	for i := range set {
+		if p := &set[i]; p.at != 0 && p.key == k && now.Sub(p.at) < Lasts {
 			return p.path
 		}
 	}

@@ -1,8 +1,8 @@
 package script
 
 import (
+	"errors"
 	"fmt"
-	"strconv"
 	"time"
 
 	"accd/tcpstack/mono"
@@ -14,15 +14,9 @@ func (f *flow) handshake(now mono.Time, args []string) error {
 	syn := packet{flags: wire.SYN, win: 65535, opts: wire.Options{Set: wire.HasMSS, MSS: 1000}}
 	scale := [2]uint8{}
 	for len(args) > 0 {
+		var name string
 		var n []int
-		name := args[0]
-		for args = args[1:]; len(args) > 0; args = args[1:] {
-			k, err := strconv.Atoi(args[0])
-			if err != nil {
-				break
-			}
-			n = append(n, k)
-		}
+		name, n, args = option(args)
 		switch {
 		case name == "mss" && len(n) == 1:
 			syn.opts.MSS = uint16(n[0])
@@ -54,7 +48,7 @@ func (f *flow) handshake(now mono.Time, args []string) error {
 		}
 	}
 	if f.flow == nil {
-		return fmt.Errorf("the handshake made no flow")
+		return errors.New("the handshake made no flow")
 	}
 	f.end[1].win = 65535 >> scale[1]
 	return nil

@@ -2,6 +2,7 @@ package script
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -48,6 +49,19 @@ func newLeg(now mono.Time, set *settings, how string, args []string) (*leg, erro
 	return g, nil
 }
 
+// option takes a word and the numbers behind it off a list, which is not empty.
+func option(args []string) (name string, n []int, rest []string) {
+	name = args[0]
+	for rest = args[1:]; len(rest) > 0; rest = rest[1:] {
+		k, err := strconv.Atoi(rest[0])
+		if err != nil {
+			break
+		}
+		n = append(n, k)
+	}
+	return name, n, rest
+}
+
 // resume makes the Conn of an established line.
 func (g *leg) resume(now mono.Time, args []string) error {
 	set := g.set
@@ -58,15 +72,9 @@ func (g *leg) resume(now mono.Time, args []string) error {
 		RcvNxt: first[peer], RcvEdge: first[peer].Add(65535),
 	}
 	for len(args) > 0 {
+		var name string
 		var n []int
-		name := args[0]
-		for args = args[1:]; len(args) > 0; args = args[1:] {
-			k, err := strconv.Atoi(args[0])
-			if err != nil {
-				break
-			}
-			n = append(n, k)
-		}
+		name, n, args = option(args)
 		switch {
 		case name == "mss" && len(n) == 1:
 			snap.MSS = n[0]
@@ -106,13 +114,13 @@ func (g *leg) receive(now mono.Time, _ int, p *packet) (string, error) {
 	case p.flags&(wire.SYN|wire.ACK|wire.RST) == wire.SYN:
 		g.conn = tcpstack.Accept(now, tuple(g.set.family), g.end[us].isn, s, &g.in, &g.out, g.set.config())
 	default:
-		return "", fmt.Errorf("a listen line waits for a SYN")
+		return "", errors.New("a listen line waits for a SYN")
 	}
 	var snap tcpstack.Snapshot
 	g.conn.Snapshot(&snap)
 	g.end[peer].ts = snap.Timestamps
 	if s.Payload.Len() > 0 {
-		return "", fmt.Errorf("Receive left the payload behind")
+		return "", errors.New("the payload is left behind by Receive")
 	}
 	return "", nil
 }

@@ -45,7 +45,7 @@ type BoxConfig struct {
 	Batch     time.Duration      // how long a turn waits for more packets before it sends
 	Split     bool               // each leg has a handshake of its own
 	Paths     *pathmem.Table     // what earlier connections left; nil: nothing
-	Oblivious bool               // the rule says path_memory: no
+	Oblivious bool               // the rule says path_memory: false
 	Early     int                // with Split: clients answered before the server is asked, beyond so many by cookies; 0: none
 }
 

@@ -170,7 +170,7 @@ func TestCustodyRemembersPaths(t *testing.T) {
 			t.Errorf("split %v: %v to a path remembered, %v to a new one", split, again, fresh)
 		}
 		if got := download(bytes, split, true, paths); got != fresh {
-			t.Errorf("split %v: %v with path_memory: no, %v to a new path", split, got, fresh)
+			t.Errorf("split %v: %v with path_memory: false, %v to a new path", split, got, fresh)
 		}
 	}
 }

@@ -116,14 +116,21 @@ func (s *Stack) listen(now mono.Time, key wire.Tuple, atLeast *wire.Seq) {
 		g.Drop()
 		return
 	}
-	if len(l.half)+len(l.ready) >= 2*s.cfg.Backlog || len(s.conns) >= mostConns {
-		g.Drop() // nobody accepts: the peer asks again
+	// Nobody accepts, so nobody is answered, not by a cookie either: the peer asks
+	// again. What is half open the tcpstack.Listener bounds.
+	full := len(l.ready) >= s.cfg.Backlog || len(s.conns) >= mostConns
+	if full && g.Flags.Has(wire.SYN) {
+		g.Drop()
 		return
 	}
 	switch l.tcp.Receive(now, &key, g, &s.packet) {
 	case tcpstack.Answered:
 		s.send(now, key, &s.packet)
 	case tcpstack.Opens:
+		if full {
+			g.Drop() // the ACK of a cookie
+			return
+		}
 		c := s.newConn(key)
 		c.listener = l
 		s.conns[key] = c
@@ -142,6 +149,7 @@ func (l *Listener) progress(c *conn) {
 	if c.tcp.Err() == nil {
 		c.opened = true
 		l.ready = append(l.ready, c)
+		l.s.crowded = l.s.crowded || len(l.ready) == l.s.cfg.Backlog
 		l.changed.Signal()
 	}
 }

@@ -25,6 +25,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"runtime"
 	"sync"
 	"time"
 
@@ -88,6 +89,7 @@ type Stack struct {
 	listeners map[netip.AddrPort]*Listener
 	neighbours
 	sleeping mono.Time // the loop wakes then by itself; 0: it does not sleep
+	crowded  bool      // a Listener's queue has become full in this batch
 
 	// Reused for every packet.
 	frame   link.Frame
@@ -172,6 +174,7 @@ func (s *Stack) loop() {
 		}
 		s.mu.Unlock()
 		if more {
+			runtime.Gosched() // those who wait for the lock go first
 			continue
 		}
 		if err := s.waiter.Wait(min(next.Sub(s.now()), time.Hour)); err != nil {
@@ -182,9 +185,11 @@ func (s *Stack) loop() {
 	}
 }
 
-// read takes a batch of frames, and reports whether there may be more.
+// read takes a batch of frames, and reports whether there may be more. A queue that
+// is full ends the batch, for Accept to empty it.
 func (s *Stack) read(now mono.Time) (more bool) {
-	for range batch {
+	s.crowded = false
+	for i := 0; i < batch && !s.crowded; i++ {
 		ok, err := s.cfg.Queue.Recv(&s.pool, &s.frame)
 		if err != nil {
 			s.broken(err)

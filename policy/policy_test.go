@@ -105,11 +105,12 @@ func TestSettings(t *testing.T) {
 		t.Error("Limits:", d)
 	}
 	bulk := table.Verdicts()[1]
-	wan := Profile{Name: "sat", Congestion: "bbr", Parameters: cc.Params{"loss_threshold": 0.05, "probe_rtt_duration": 0.1}, InitialWindow: 32, MaxBuffer: 64 << 20, MaxRate: 1_250_000}
+	wan := Profile{Name: "sat", Congestion: "bbr", Parameters: cc.Params{"loss_threshold": 0.05, "probe_rtt_duration": 0.1}, InitialWindow: 32, MaxBuffer: 64 << 20, MaxRate: 1_250_000, UserTimeout: 30 * time.Second, ECN: "accurate"}
 	if d := cmp.Diff(wan, bulk.WAN); d != "" {
 		t.Error("WAN:", d)
 	}
-	if bulk.Profile(LAN).Name != "lan" || bulk.Profile(Unknown).Name != "default" || bulk.Line != 35 || !bulk.Jumbo || table.Verdicts()[2].Jumbo {
+	if bulk.Profile(LAN).Name != "lan" || bulk.Profile(Unknown).Name != "default" || bulk.Line != 37 || !bulk.Jumbo || bulk.PathMemory || bulk.Handshake != Early ||
+		table.Verdicts()[2].Jumbo || !table.Verdicts()[2].PathMemory {
 		t.Errorf("verdict: %+v", bulk)
 	}
 	if table.Admin.Socket != "/run/accd/lab.sock" || table.Log.Level != "debug" || len(table.Hash) != 12 {

@@ -24,6 +24,19 @@ type Profile struct {
 	// so long (RFC 9293, 3.9.1.1); 0: only the retransmissions count. Relayed flows
 	// keep the endpoints' own.
 	UserTimeout time.Duration
+	// ECN is what accd asks the endpoint of a split leg for and grants it, one of
+	// ECNWords. Relayed flows have what their endpoints agree on.
+	ECN string
+}
+
+// ECNWords are what a profile may say of ECN: grant classic ECN to who asks, and ask
+// for it where the other endpoint does; neither; classic (RFC 3168); or AccECN (RFC
+// 9768).
+var ECNWords = []string{"grant", "off", "classic", "accurate"}
+
+// newProfile gives the profile of a name before its fields are read.
+func newProfile(name string) Profile {
+	return Profile{Name: name, Congestion: "cubic", ECN: ECNWords[0]}
 }
 
 // defaultProfile is the name of the profile of what no rule gives one. A file
@@ -32,7 +45,7 @@ const defaultProfile = "default"
 
 // profiles reads the named profiles.
 func (r *reader) profiles(n *yaml.Node) map[string]Profile {
-	all := map[string]Profile{defaultProfile: {Name: defaultProfile, Congestion: "cubic"}}
+	all := map[string]Profile{defaultProfile: newProfile(defaultProfile)}
 	if n == nil {
 		return all
 	}
@@ -51,7 +64,7 @@ func (r *reader) profiles(n *yaml.Node) map[string]Profile {
 			r.errorf(key, "profile %q is already defined in line %d", name, lines[name])
 		}
 		lines[name] = key.Line
-		p := Profile{Name: name, Congestion: "cubic"}
+		p := newProfile(name)
 		r.mapping(leading(body, "congestion"), "profile "+name, r.profileFields(&p))
 		all[name] = p
 	}
@@ -73,6 +86,11 @@ func (r *reader) profileFields(p *Profile) []field {
 		}},
 		{"user_timeout", func(n *yaml.Node) {
 			value(r, n, "user_timeout", durationBetween(time.Second, 24*time.Hour), &p.UserTimeout)
+		}},
+		{"ecn", func(n *yaml.Node) {
+			if w, ok := r.word(n, "ecn", ECNWords...); ok {
+				p.ECN = w
+			}
 		}},
 		{"pacing", func(n *yaml.Node) { value(r, n, "pacing", parseRate, &p.MaxRate) }},
 	}

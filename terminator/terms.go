@@ -1,9 +1,8 @@
 package terminator
 
 import (
-	"time"
-
 	"crypto/rand"
+	"time"
 
 	"accd/policy"
 	"accd/splice"
@@ -15,6 +14,11 @@ import (
 // earlyBacklog is how many clients of one rule a shard answers at once that have
 // not answered themselves; others get SYN cookies. Ours.
 const earlyBacklog = 128
+
+// ecnPolicies gives what the words of a profile mean.
+var ecnPolicies = map[string]tcpstack.ECNPolicy{
+	"grant": tcpstack.ECNGrant, "off": tcpstack.ECNOff, "classic": tcpstack.ECNClassic, "accurate": tcpstack.ECNAccurate,
+}
 
 // newSecret makes a secret that nobody else knows.
 func newSecret() tcpstack.Secret {
@@ -84,6 +88,7 @@ func (t *terms) of(v *policy.Verdict, client, server policy.Network, split bool)
 			// before that, and one that is gone is noticed.
 			leg.WindowScale = made.WindowScale()
 			leg.UserTimeout = profiles[i].UserTimeout
+			leg.ECN = ecnPolicies[profiles[i].ECN]
 			leg.KeepAlive = tcpstack.KeepAlive{On: true, Idle: t.idle / 2, Interval: t.idle / 20}
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"accd/policy"
+	"accd/tcpstack"
 	"accd/tcpstack/cc"
 )
 
@@ -46,5 +47,31 @@ rules:
 	x.init(&Config{}, false)
 	if l := x.of(v, policy.LAN, policy.WAN, false).Leg[1]; !l.NoSegmentation || l.MTU != 1500 {
 		t.Errorf("without offload %+v", l)
+	}
+}
+
+// A split leg asks for the ECN that its profile says; every word means something of
+// its own, and a relayed leg is left to its endpoints.
+func TestTermsFollowTheProfilesECN(t *testing.T) {
+	seen := map[tcpstack.ECNPolicy]bool{}
+	for _, word := range policy.ECNWords {
+		p := table(t, `
+version: 1
+sides:
+  wan: { interfaces: [eth0] }
+rules:
+  - { name: all, action: accelerate, handshake: split, wan: { ecn: `+word+` } }
+`)
+		var x terms
+		x.init(&Config{}, true)
+		v := p.Decide(web4, policy.Meta{})
+		legs := x.of(v, policy.Unknown, policy.WAN, true).Leg
+		if legs[0].ECN != tcpstack.ECNGrant || seen[legs[1].ECN] {
+			t.Errorf("%s: client leg %v, server leg %v, seen %v", word, legs[0].ECN, legs[1].ECN, seen)
+		}
+		seen[legs[1].ECN] = true
+		if relayed := x.of(v, policy.Unknown, policy.WAN, false).Leg[1].ECN; relayed != tcpstack.ECNGrant {
+			t.Errorf("%s: a relayed leg has %v", word, relayed)
+		}
 	}
 }

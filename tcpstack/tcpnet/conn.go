@@ -288,11 +288,11 @@ func (c *conn) String() string { return fmt.Sprintf("tcpnet: %v", c.key) }
 // flush sends all that c has to send now, wakes whom that concerns, and arms its
 // timer.
 func (s *Stack) flush(now mono.Time, c *conn) {
-	if c.removed {
-		return
-	}
 	if c.deaf || c.closed {
 		c.in.Discard(c.in.End())
+	}
+	if c.removed {
+		return
 	}
 	if l := c.listener; l != nil && !c.opened {
 		l.progress(c)

@@ -60,7 +60,7 @@ func (s *Stack) receiveTCP(now mono.Time) {
 	}
 	if c := s.conns[key]; c != nil {
 		iss, again := c.tcp.Reopens(now, g)
-		if !again {
+		if !again || !s.opens(key) {
 			c.tcp.Receive(now, g)
 			s.flush(now, c)
 			return

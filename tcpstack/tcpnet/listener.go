@@ -104,6 +104,18 @@ func (s *Stack) listenerFor(to netip.AddrPort) *Listener {
 	return nil
 }
 
+// full reports whether nobody accepts what waits.
+func (l *Listener) full() bool {
+	return len(l.ready) >= l.s.cfg.Backlog || len(l.s.conns) >= mostConns
+}
+
+// opens reports whether a SYN would make a connection, and not be answered in
+// another way: only that may take the place of one in TIME-WAIT.
+func (s *Stack) opens(key wire.Tuple) bool {
+	l := s.listenerFor(netip.AddrPortFrom(key.Src.Netip(), key.SrcPort))
+	return l != nil && !l.full() && l.tcp.Half() < s.cfg.Backlog
+}
+
 // listen takes the segment at hand, which belongs to no connection. atLeast is the
 // smallest initial sequence number allowed, nil any.
 func (s *Stack) listen(now mono.Time, key wire.Tuple, atLeast *wire.Seq) {
@@ -118,7 +130,7 @@ func (s *Stack) listen(now mono.Time, key wire.Tuple, atLeast *wire.Seq) {
 	}
 	// Nobody accepts, so nobody is answered, not by a cookie either: the peer asks
 	// again. What is half open the tcpstack.Listener bounds.
-	full := len(l.ready) >= s.cfg.Backlog || len(s.conns) >= mostConns
+	full := l.full()
 	if full && g.Flags.Has(wire.SYN) {
 		g.Drop()
 		return

@@ -121,9 +121,13 @@ func (c *Conn) measureRTT(now mono.Time, s *Segment, n int) {
 
 // SendRoom gives how many more bytes out is worth holding: twice the congestion
 // window, so that what is acknowledged can be followed at once, within the limits
-// of Config. A writer that keeps to it loses no throughput and no memory.
+// of Config, the least before ESTABLISHED. A writer that keeps to it loses no
+// throughput and no memory.
 func (c *Conn) SendRoom() int {
-	a := &c.tune
+	a, window := &c.tune, 0
+	if c.control != nil {
+		window = c.control.Window()
+	}
 	least, most := c.cfg.MinSendBuffer, c.cfg.SendBuffer
 	if most == 0 {
 		most = defaultBuffer
@@ -131,6 +135,6 @@ func (c *Conn) SendRoom() int {
 	if least == 0 {
 		least = min(minSendBuffer, most)
 	}
-	a.send = c.grow(max(a.send, least), 2*c.control.Window(), most)
+	a.send = c.grow(max(a.send, least), 2*window, most)
 	return max(0, a.send-c.out.Len())
 }

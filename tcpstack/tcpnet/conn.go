@@ -91,7 +91,8 @@ func (c *conn) Read(b []byte) (int, error) {
 	}
 }
 
-// Write writes b: it returns when all of it is in the send buffer.
+// Write writes b: it returns when all of it is in the send buffer, which is as large
+// as the congestion window makes it worth.
 func (c *conn) Write(b []byte) (n int, err error) {
 	s := c.s
 	s.mu.Lock()
@@ -107,7 +108,7 @@ func (c *conn) Write(b []byte) (n int, err error) {
 		case len(b) == 0:
 			return n, nil
 		}
-		for room := s.cfg.SendBuffer - c.out.Len(); room > 0 && len(b) > 0; {
+		for room := c.tcp.SendRoom(); room > 0 && len(b) > 0; {
 			k := min(len(b), room, copyPiece)
 			c.out.Append(s.pool.Copy(b[:k]))
 			b, n, room = b[k:], n+k, room-k

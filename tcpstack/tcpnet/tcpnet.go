@@ -48,10 +48,13 @@ type Config struct {
 	Addrs []netip.Prefix
 	// Gateways lead to what is on no network of Addrs, one per family at most.
 	Gateways []netip.Addr
-	// TCP is how connections behave. An MTU of 0 is that of the Queue.
+	// TCP is how connections behave. An MTU of 0 is that of the Queue, a MinBuffer of
+	// 0 is 128 KiB: the buffers grow with what passes through them. TCP.Memory is
+	// not used: see Memory.
 	TCP tcpstack.Config
-	// SendBuffer is how many bytes Write takes before it waits; 0: 1 MiB.
-	SendBuffer int
+	// Memory is what the buffers of all connections may grow into together, bytes;
+	// 0: 64 MiB.
+	Memory int
 	// Backlog is how many connections wait for Accept at most; 0: 128.
 	Backlog int
 	// TTL is the time to live, or hop limit, of what is sent; 0: 64.
@@ -62,13 +65,14 @@ type Config struct {
 
 // Ours.
 const (
-	defaultSendBuffer = 1 << 20
-	defaultBacklog    = 128
-	defaultTTL        = 64 // RFC 1700
-	maxDSCP           = 63
-	batch             = 64       // frames read before what they caused is sent
-	copyPiece         = 64 << 10 // bytes of a Write that are kept together
-	mostConns         = 1 << 16
+	defaultMemory    = 64 << 20
+	defaultMinBuffer = 128 << 10 // Linux's tcp_rmem
+	defaultBacklog   = 128
+	defaultTTL       = 64 // RFC 1700
+	maxDSCP          = 63
+	batch            = 64       // frames read before what they caused is sent
+	copyPiece        = 64 << 10 // bytes of a Write that are kept together
+	mostConns        = 1 << 16
 )
 
 // Stack is TCP on one device.
@@ -84,6 +88,7 @@ type Stack struct {
 	secret    tcpstack.Secret // of ISNs and timestamps
 	cookies   tcpstack.Secret
 	pool      buf.Pool
+	memory    tcpstack.Budget
 	wheel     timer.Wheel[*conn]
 	conns     map[wire.Tuple]*conn // by tuple, Src is ours
 	listeners map[netip.AddrPort]*Listener
@@ -115,8 +120,11 @@ func New(cfg Config) (*Stack, error) {
 		s.tcp.MTU = caps.MTU
 	}
 	s.tcp.NoSegmentation = s.tcp.NoSegmentation || !caps.Offload
-	if s.cfg.SendBuffer == 0 {
-		s.cfg.SendBuffer = defaultSendBuffer
+	if s.memory.Limit = cfg.Memory; cfg.Memory == 0 {
+		s.memory.Limit = defaultMemory
+	}
+	if s.tcp.Memory = &s.memory; s.tcp.MinBuffer == 0 {
+		s.tcp.MinBuffer = defaultMinBuffer
 	}
 	if s.cfg.Backlog == 0 {
 		s.cfg.Backlog = defaultBacklog

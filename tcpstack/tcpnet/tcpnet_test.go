@@ -55,6 +55,9 @@ func joined(t *testing.T, qa, qb link.Queue, edit ...func(a, b *Config)) (a, b *
 			if n := s.pool.InUse(); n != 0 && !t.Failed() {
 				t.Errorf("%d bytes of slabs leaked", n)
 			}
+			if n := s.memory.Used(); n != 0 {
+				t.Errorf("buffers keep %d bytes of the budget", n)
+			}
 		}
 	})
 	return a, b
@@ -138,6 +141,41 @@ func exchange(t *testing.T, x, y net.Conn, n int) {
 	wg.Wait()
 	x.Close()
 	y.Close()
+}
+
+// A peer that does not read costs what the buffers begin with, not what they may
+// grow to; one that reads lets the writer's grow, out of the Stack's budget, which
+// has all of it back in the end.
+func TestBuffersGrowWithTheReader(t *testing.T) {
+	a, b := wired(t)
+	client, server := connected(t, a, b, "10.9.0.2:80")
+	if err := client.SetWriteDeadline(time.Now().Add(200 * time.Millisecond)); err != nil {
+		t.Fatal(err)
+	}
+	n, err := client.Write(make([]byte, 8<<20))
+	if !errors.Is(err, os.ErrDeadlineExceeded) || n > 1<<20 {
+		t.Errorf("%d bytes written that nobody reads: %v", n, err)
+	}
+	if _, err := io.CopyN(io.Discard, server, int64(n)); err != nil {
+		t.Fatal(err)
+	}
+	if err := client.SetWriteDeadline(time.Now().Add(patience)); err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		if _, err := client.Write(make([]byte, 8<<20)); err != nil {
+			t.Error(err)
+		}
+	}()
+	if _, err := io.CopyN(io.Discard, server, 8<<20); err != nil {
+		t.Fatal(err)
+	}
+	a.mu.Lock()
+	used := a.memory.Used()
+	a.mu.Unlock()
+	if used <= 0 || used > defaultMemory {
+		t.Errorf("the writer's buffer has grown by %d bytes", used)
+	}
 }
 
 // The same over a link that loses, so that time passes and timers fire.

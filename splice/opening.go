@@ -55,7 +55,7 @@ type half struct {
 	mss    uint16
 	scale  uint8
 	tsVal  uint32
-	tsAt   mono.Time  // when tsVal came
+	tsAt   mono.Time  // when tsVal came; 0: the first had none
 	data   int        // bytes of fast-open data
 	ecn    bool       // it speaks for classic ECN, every time
 	flags  wire.Flags // as they came first
@@ -176,13 +176,17 @@ func (h *handshake) repeat(now mono.Time, x *half, s *tcpstack.Segment, m Meta) 
 			x.scale != min(s.Options.WScale, wire.MaxWScale) && set&wire.HasWScale != 0 {
 			h.spoil(SYNChanged)
 		}
-		x.tsVal, x.tsAt = s.Options.TSVal, now
+		// Who asks again for less, because nobody answered, means it.
+		x.set &= set
+		if x.set&wire.HasTS != 0 {
+			x.tsVal, x.tsAt = s.Options.TSVal, now
+		}
 		return
 	}
 	if !s.Options.Only(Harmless) {
 		h.spoil(SYNOptions)
 	}
-	*x = half{at: now, iss: s.Seq, window: s.Window, set: set, tsVal: s.Options.TSVal, tsAt: now, data: s.Payload.Len(), meta: m, ecn: classicECN(s.Flags), flags: s.Flags, mark: s.ECN}
+	*x = half{at: now, iss: s.Seq, window: s.Window, set: set, data: s.Payload.Len(), meta: m, ecn: classicECN(s.Flags), flags: s.Flags, mark: s.ECN}
 	if set&wire.HasMSS != 0 {
 		if x.mss = s.Options.MSS; x.mss < tcpstack.MinMSS {
 			h.spoil(TinyMSS)
@@ -190,6 +194,9 @@ func (h *handshake) repeat(now mono.Time, x *half, s *tcpstack.Segment, m Meta) 
 	}
 	if set&wire.HasWScale != 0 {
 		x.scale = min(s.Options.WScale, wire.MaxWScale)
+	}
+	if set&wire.HasTS != 0 {
+		x.tsVal, x.tsAt = s.Options.TSVal, now
 	}
 }
 

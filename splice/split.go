@@ -75,6 +75,18 @@ func (f *Flow) claim(toClient, toServer wire.Seq, terms *Terms) {
 	}
 }
 
+// unlist gives back what a flow that both ends have closed does not need any more:
+// it holds nothing, and there is nothing to reset.
+func (f *Flow) unlist() {
+	c := f.c
+	f.env.charged -= c.charge
+	c.charge = 0
+	if c.slot >= 0 {
+		f.env.Ledger.release(c.slot)
+		c.slot = -1
+	}
+}
+
 // splitCharge is what a split flow takes of the budget: its first windows.
 const splitCharge = 2 * minHeld
 
@@ -144,6 +156,7 @@ func (f *Flow) settleSplit(now mono.Time) {
 			least = lingerEarly
 		}
 		c.split.until = now.Add(max(least, lingerRTOs*rto))
+		f.unlist()
 	case now >= c.split.until:
 		f.end(Finished)
 		return

@@ -35,7 +35,7 @@ func (o *Opening) Rewrite(now mono.Time, from Side, client wire.Tuple, s *tcpsta
 		return false
 	}
 	answer := s.Flags.Has(wire.ACK)
-	if !answer && terms != nil && terms.Split && !h.syn.again && h.bad == None && h.syn.data == 0 && s.Options.Set&wire.HasFastOpen == 0 {
+	if !answer && terms != nil && terms.Split && !h.syn.again && h.bad == None && h.syn.data == 0 && !s.Flags.Any(wire.FIN|wire.URG) && s.Options.Set&wire.HasFastOpen == 0 {
 		h.split, h.scale = true, terms.WindowScale()
 		h.mss = [2]uint16{Client: terms.mss(Client, client.Is4()), Server: uint16(mss)}
 		h.ecn = terms.ecn(h.syn.flags)
@@ -95,7 +95,7 @@ func (t *Terms) mss(side Side, is4 bool) uint16 {
 // nobody guesses and which differs for every flow and leg (RFC 7323, 7.1).
 func (h *handshake) clock(now mono.Time, side Side) uint32 {
 	x := [2]*half{Client: &h.synAck, Server: &h.syn}[side]
-	if x.set&wire.HasTS != 0 {
+	if x.tsAt != 0 {
 		return x.tsVal + uint32(now.Sub(x.tsAt)/time.Millisecond)
 	}
 	return x.iss.Uint32() + uint32(now/mono.Time(time.Millisecond))

@@ -75,7 +75,6 @@ func (s *shard) receiveTCP(from splice.Side, f *link.Frame, network splice.Netwo
 	meta := s.meta(network)
 	s.read(f)
 	if fl == nil && s.answers && from == splice.Client && s.early(client, meta) {
-		s.count.reasons[Rewritten]++
 		return
 	}
 	if fl != nil {

@@ -74,41 +74,50 @@ func (s *shard) early(client wire.Tuple, meta splice.Meta) bool {
 	if v.Handshake != policy.Early || s.opening.Follows(s.now, client) {
 		return false
 	}
-	if opens && (!s.env.MaySplit() || s.t.flows.Load() >= int64(s.policy.Limits.Flows) ||
-		!s.segment.Options.Only(splice.Harmless) || !s.newFlows.take(s.now)) {
+	room := s.env.MaySplit() && s.t.flows.Load() < int64(s.policy.Limits.Flows)
+	if opens && (!room || !s.segment.Options.Only(splice.Harmless)) {
 		return false // it is relayed
 	}
 	terms := s.terms.of(v, near, s.network(client, splice.Server, splice.Unknown), true)
 	key := client.Reverse()
 	segment := s.segment // what Receive drops may still pass
 	segment.Payload = buf.Ref{}
-	arrival := terms.Early.Receive(s.now, &key, &segment, &s.packet)
-	switch arrival {
-	case tcpstack.Opens:
-		s.t.flows.Add(1)
-		fl := s.flows.add(client, s.now)
-		s.t.owners.set(client, s.index)
-		fl.verdict = v
-		s.count.flows++
-		s.current = fl
-		fl.StartEarly(s.now, &client, &s.segment, meta, s.secret, terms, &s.env)
-		s.current = nil
-		s.segment.Payload = buf.Ref{}
-		s.ready(fl)
-		return true
-	case tcpstack.Answered:
-		if opens {
-			s.template = splice.Template{Tuple: key, TTL: meta.TTL, TOS: meta.TOS &^ 3}
-			s.emit(splice.Client)
-		}
+	why := Unanswered
+	switch arrival := terms.Early.Receive(s.now, &key, &segment, &s.packet); {
+	case arrival == tcpstack.Opens && room && s.newFlows.take(s.now):
+		s.startEarly(client, v, terms, meta)
+		why = Rewritten
+	case arrival == tcpstack.Opens && opens:
+		return false // it is relayed
+	case arrival == tcpstack.Opens:
+		// Of a cookie: it comes again.
+	case arrival == tcpstack.Answered && opens:
+		s.template = splice.Template{Tuple: key, TTL: meta.TTL, TOS: meta.TOS &^ 3}
+		s.emit(splice.Client)
+		why = Rewritten
+	case arrival == tcpstack.Answered:
+		return false
 	}
 	// What follows the lost ACK of a cookie does not pass: the server knows nothing
 	// of it yet.
-	if !opens && arrival != tcpstack.Ignored {
-		return false
-	}
 	s.segment.Drop()
+	s.count.reasons[why]++
 	return true
+}
+
+// startEarly makes a flow of the shard's segment, by which a client that is answered
+// early opens a connection. It takes the payload.
+func (s *shard) startEarly(client wire.Tuple, v *policy.Verdict, terms *splice.Terms, meta splice.Meta) {
+	s.t.flows.Add(1)
+	fl := s.flows.add(client, s.now)
+	s.t.owners.set(client, s.index)
+	fl.verdict = v
+	s.count.flows++
+	s.current = fl
+	fl.StartEarly(s.now, &client, &s.segment, meta, s.secret, terms, &s.env)
+	s.current = nil
+	s.segment.Payload = buf.Ref{}
+	s.ready(fl)
 }
 
 // rewrite sends accd's own SYN or SYN-ACK instead of the one in the shard's

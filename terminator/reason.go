@@ -29,6 +29,7 @@ const (
 	NotForUs    // not sent to the neighbour the routes point to: the host's own chatter
 	NotIP       // no IP packet that the kernel would have forwarded
 	HandoffFull // another shard's inbox is full
+	Unanswered  // of a client that is answered early: there is no room, or what has to come before it was lost
 
 	reasons
 )
@@ -39,7 +40,7 @@ var reasonNames = [reasons]string{
 	Land: "land", NotUnicast: "not-unicast",
 	TableFull: "table-full", TooManyNew: "too-many-new", ClientOpening: "client-opening",
 	Rewritten: "split-handshake",
-	NotForUs:  "not-for-us", NotIP: "not-ip", HandoffFull: "handoff-full",
+	NotForUs:  "not-for-us", NotIP: "not-ip", HandoffFull: "handoff-full", Unanswered: "unanswered",
 }
 
 // String gives the name operators see.

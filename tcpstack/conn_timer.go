@@ -83,7 +83,7 @@ func (c *Conn) Deadline() mono.Time {
 	if c.blocked {
 		at = min(at, c.pace.next)
 	}
-	at = min(at, c.pmtu.tooBigDeadline())
+	at = min(at, c.pmtu.tooBig.deadline())
 	if !c.cfg.Relay {
 		at = min(at, c.endDeadline(), c.giveUpAt(), c.keepAliveAt())
 	}

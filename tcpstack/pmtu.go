@@ -1,8 +1,7 @@
 package tcpstack
 
-// Path MTU discovery. Read RFC 8899 (5) and RFC 4821 (7) first, for what routers
-// say RFC 1191 and 8201, and for what attackers say RFC 5927 (7). A size here is
-// that of an IP packet in bytes.
+// Path MTU discovery. Read RFC 8899 (5) and RFC 4821 (7) first; what routers say is
+// in toobig.go. A size here is that of an IP packet in bytes.
 
 import (
 	"time"
@@ -13,7 +12,7 @@ import (
 
 // Specification constants.
 const (
-	basePathMTU = 1280             // RFC 8899, 5.1.2: BASE_PLPMTU, where the search begins after a black hole
+	basePathMTU = 1280             // RFC 8899, 5.1.2: BASE_PLPMTU, larger than 1200; the search begins there after a black hole
 	floorIPv6   = 1280             // RFC 8200, 5: every link carries that
 	pathProbes  = 3                // RFC 8899, 5.1.2: MAX_PROBES
 	pathRaise   = 10 * time.Minute // RFC 8899, 5.1.1: PMTU_RAISE_TIMER; RFC 1191, 6.3
@@ -24,18 +23,12 @@ const (
 	floorIPv4    = 552  // Linux's min_pmtu: no router that forwards for the Internet asks for less
 	usualMTU     = 1500 // the first guess where the link would take more
 	pathStrikes  = 2    // timeouts in a row that make a black hole of a size
-	tooBigSlack  = 50 * time.Millisecond
-	tooBigRound  = 3 // messages of routers that are acted on until what was in flight is acknowledged
-	pathFollowed = 3 // full segments that have to follow a probe, so that its loss shows
+	pathFollowed = 3    // full segments that have to follow a probe, so that its loss shows
 )
 
 // commonMTUs are the sizes that are worth a probe: those of real links and
 // tunnels, ascending (RFC 4821, 7.3: a table of likely sizes).
 var commonMTUs = [...]int{1006, 1280, 1400, 1440, 1480, 1492, 1500, 2002, 4352, 8166, 9000, 17914, 32000}
-
-// plateaus are the guesses for a router that does not tell its MTU, descending
-// (RFC 1191, 7.1).
-var plateaus = [...]int{32000, 17914, 8166, 4352, 2002, 1492, 1006}
 
 // pathMTU is what is known of the largest packet that the path carries.
 //
@@ -58,17 +51,14 @@ type pathMTU struct {
 	until   uint64    // used for what lies before this
 
 	// The search.
-	raise      mono.Time // no probe before this
-	failed     int       // the smallest size found not to pass; 0: none
-	hint       int       // what a router said when a probe was too big; 0: nothing
-	probed     int       // the size under test; 0: no probe is in flight
-	off, end   uint64    // the bytes of the probe
-	tries      int       // probes of the next size that were lost
-	doubted    int       // the MTU of a message that waits to be believed; 0: none
-	doubtedOff uint64    // the byte it is about
-	decideAt   mono.Time // by then that should have been acknowledged
-	told       int       // messages of routers acted on since una passed toldUntil
-	toldUntil  uint64
+	raise    mono.Time // no probe before this
+	failed   int       // the smallest size found not to pass; 0: none
+	hint     int       // what a router said when a probe was too big; 0: nothing
+	probed   int       // the size under test; 0: no probe is in flight
+	off, end uint64    // the bytes of the probe
+	tries    int       // probes of the next size that were lost
+
+	tooBig tooBigNews
 }
 
 // initPathMTU begins with what the leg is configured for, what the peer has
@@ -277,112 +267,6 @@ func (c *Conn) Swallowed() bool {
 // PathMTU gives the largest IP packet in bytes that the path is believed to
 // carry.
 func (c *Conn) PathMTU() int { return c.pmtu.size }
-
-// PacketTooBig takes the news of a router that a packet whose first byte is seq
-// was longer than mtu bytes (RFC 1191, RFC 8201); an mtu of 0 comes from a router
-// that does not say. It reports whether seq was in flight (RFC 5927, 7.2), and
-// then lowers the MSS and sends what is in flight again, without a cut of the
-// congestion window: nothing was lost to congestion. Where packets larger than
-// mtu have arrived before, that waits until this one is overdue, for the path may
-// have changed or somebody has guessed the number.
-func (c *Conn) PacketTooBig(now mono.Time, seq wire.Seq, mtu int) bool {
-	off := c.offset(seq)
-	if seq.Less(c.seq(c.una)) || off >= c.nxt {
-		return false
-	}
-	m := &c.pmtu
-	r := c.sent.at(c.sent.find(off))
-	size, probe := m.size, r.probe && m.probed != 0
-	if probe {
-		size = m.probed
-	}
-	if mtu == 0 {
-		mtu = plateauBelow(size)
-	}
-	mtu = max(mtu, m.floor)
-	if r.fate != flying || mtu >= size {
-		return true
-	}
-	if m.proven > mtu && !probe {
-		if m.doubted == 0 {
-			m.doubted, m.doubtedOff = mtu, off
-			m.decideAt = max(r.at.Add(c.rtt.srtt+4*c.rtt.rttvar), now).Add(tooBigSlack)
-		}
-		return true
-	}
-	if !m.heed(c.una, c.nxt) {
-		return true
-	}
-	if probe {
-		m.probed, m.tries = 0, 0
-		m.hint, m.failed = mtu, mtu+1
-		c.forgive(r)
-	}
-	c.tooBig(now, mtu)
-	return true
-}
-
-// decideTooBig heeds the message in doubt if what it is about is still missing.
-func (c *Conn) decideTooBig(now mono.Time) {
-	m := &c.pmtu
-	if m.doubted == 0 || now < m.decideAt {
-		return
-	}
-	mtu := m.doubted
-	m.doubted = 0
-	if m.doubtedOff < c.una || c.sent.at(c.sent.find(m.doubtedOff)).fate == sacked || mtu >= m.size || !m.heed(c.una, c.nxt) {
-		return
-	}
-	c.tooBig(now, mtu)
-}
-
-// tooBigDeadline gives when decideTooBig has something to decide.
-func (m *pathMTU) tooBigDeadline() mono.Time {
-	if m.doubted == 0 {
-		return mono.Never
-	}
-	return m.decideAt
-}
-
-// tooBig makes mtu the path's and sends again what is in flight in larger packets.
-func (c *Conn) tooBig(now mono.Time, mtu int) {
-	m := &c.pmtu
-	if mtu < m.size {
-		c.setPathMTU(mtu)
-		m.strikes, m.until, m.proven = 0, 0, 0
-		m.rest(now)
-	}
-	for i := range c.sent.n {
-		if r := c.sent.at(i); r.fate == flying && r.len() > c.mss && !r.probe {
-			c.forgive(r)
-		}
-	}
-	if c.rec.phase == fast {
-		c.rec.allow = max(c.rec.allow, c.mss)
-	}
-	c.rack.probe, c.rack.probing = false, false // what it asked is answered
-	c.arm(now, 0)
-}
-
-// heed bounds what forged messages can do that know a number in flight: each
-// one acted on sends everything in flight again.
-func (m *pathMTU) heed(una, nxt uint64) bool {
-	if una >= m.toldUntil {
-		m.told, m.toldUntil = 0, nxt
-	}
-	m.told++
-	return m.told <= tooBigRound
-}
-
-// plateauBelow gives the next plateau below size; 0 if there is none.
-func plateauBelow(size int) int {
-	for _, p := range plateaus {
-		if p < size {
-			return p
-		}
-	}
-	return 0
-}
 
 // mtu gives the largest packet the leg may carry.
 func (cfg *Config) mtu() int {

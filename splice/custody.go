@@ -48,16 +48,19 @@ func (c *custody) taken(from Side) uint64 {
 
 // inCustody is Receive in custody.
 //
-// A segment that begins so far from what the two Conns know that the opposite
-// endpoint would not take its data either is not of this custody: it passes, as
-// accd never drops what it does not own (ARCHITECTURE.md, Custody), and the endpoint
-// answers it as it would without accd. Everything else is the Conn's to judge;
-// what that does not believe changes nothing and ends here, because the opposite
-// endpoint, which is behind, might believe it.
+// A segment that begins so far from what the two Conns know that its sender cannot
+// mean this custody passes, as accd never drops what it does not own
+// (ARCHITECTURE.md, Custody), and the opposite endpoint answers it as it would
+// without accd. Everything else is the Conn's to judge: also what lies the largest window
+// back, because a sender that got no ACK of that window repeats it until it hears one,
+// and the opposite endpoint's answer would end here. What the Conn does not believe
+// changes nothing and ends here too, because the opposite endpoint, which is behind,
+// might believe it.
 func (f *Flow) inCustody(now mono.Time, from Side, s *tcpstack.Segment, m Meta) Disposition {
 	c, other := f.c, from.Other()
 	near, far := &c.conn[from], &c.conn[other]
-	if !s.Flags.Has(wire.SYN) && (s.Seq.Sub(far.SndUna()) < -slack ||
+	back := max(slack, 65535<<near.Scale())
+	if !s.Flags.Has(wire.SYN) && (s.Seq.Sub(far.SndUna()) < -back ||
 		wire.MaxSeq(near.RcvEdge(), far.SndEdge()).Less(s.Seq)) {
 		if f.beyond(from, s) {
 			f.Drain(now, Gap)

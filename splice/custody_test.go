@@ -710,3 +710,27 @@ func TestReuseOfCustody(t *testing.T) {
 	r.out = nil
 	r.done()
 }
+
+// TestRepeatsAcknowledgedWindow: a sender that got none of the ACKs for more than
+// slack repeats its first segment, again and again; what it repeats is answered,
+// also while a hole keeps the flow in custody (RFC 9293, 3.10.7.4, first).
+func TestRepeatsAcknowledgedWindow(t *testing.T) {
+	r := establish(t)
+	r.window[Client] = 4096 // << 7: 512 KiB
+	r.pass(Client, r.seg(Client, 0, 0, 0))
+	const part, parts = 60000, 3
+	for i := range parts {
+		r.take(Server, r.seg(Server, i*part, part, 0))
+	}
+	r.advance(100 * time.Millisecond)
+	r.take(Client, r.seg(Client, 0, 0, parts*part))
+	r.take(Server, r.seg(Server, parts*part+1000, 1000, 0)) // behind a hole
+	r.out = nil                                             // lost, all ACKs
+	for range 3 {
+		r.advance(20 * time.Millisecond)
+		r.take(Client, r.seg(Client, 0, 0, parts*part)) // what it says when asked for the hole
+		r.out = nil
+		r.take(Server, r.seg(Server, 0, 1000, 0))
+		r.wantNext(Server, 0, 0, parts*part)
+	}
+}

@@ -128,7 +128,9 @@ func (s *sight) borrow(p *Packet) {
 // more than accd sent is asked about first.
 func (o *Observer) took(f *splice.Flow, p *Packet) {
 	me := &o.side[p.From]
-	if ahead := me.anySent && me.sent.Less(p.Ack); p.ECN == wire.CE && me.fresh && !ahead && len(p.Data) > 0 && !p.Bad && !p.Forged && !o.lied &&
+	// Of what went past accd it has not sent, or seen, anything.
+	ahead := me.anySent && me.sent.Less(p.Ack) || o.side[p.From.Other()].came.Less(p.Ack)
+	if p.ECN == wire.CE && me.fresh && !ahead && len(p.Data) > 0 && !p.Bad && !p.Forged && !o.lied &&
 		f.Record().ECN && f.State() == splice.InCustody && o.was == splice.InCustody {
 		me.echo = true
 	}

@@ -14,6 +14,7 @@ import (
 var (
 	seeds = flag.Int("seeds", 0, "how many random networks a test runs; 0: its own choice")
 	seed  = flag.Uint64("seed", 0, "run this network alone, with -v and a packet trace; 0: all")
+	from  = flag.Uint64("from", 1, "with -seeds: the first of them")
 	spend = flag.Duration("spend", 0, "run networks from a seed at random on for so long, each test its own; 0: from the first on")
 )
 
@@ -23,7 +24,7 @@ func each(t *testing.T, n int, do func(s *Sim, seed uint64) error) {
 	t.Helper()
 	first, last := uint64(1), uint64(n/patience)
 	if *seeds > 0 {
-		last = uint64(*seeds)
+		first, last = *from, *from+uint64(*seeds)-1
 	}
 	if *seed > 0 {
 		first, last = *seed, *seed

@@ -18,7 +18,8 @@ type delivery struct {
 	latest   time.Duration // RTT of the packet sent last, once only; 0: none
 	original bool          // one that was sent once only before the RTO was delivered
 	again    bool          // one that was sent more than once was delivered
-	resent   int           // bytes of such
+	resent   int           // bytes of such,
+	repeats  int           // in so many segments
 	dsack    bool
 }
 
@@ -78,7 +79,7 @@ func (c *Conn) receiveAck(now mono.Time, s *Segment, ack uint64) {
 			known = max(known, c.mss)
 		}
 	} else {
-		known = c.withoutSACK(now, s, advanced, moved || old, d.bytes, d.resent)
+		known = c.withoutSACK(now, s, advanced, moved || old, &d)
 	}
 	if c.rec.phase != open && c.una >= c.rec.point {
 		c.leave(now)
@@ -229,6 +230,7 @@ func (c *Conn) delivered(now mono.Time, r *sent, d *delivery) {
 		// behind this packet may have waited for it.
 		d.again = true
 		d.resent += r.len()
+		d.repeats += (r.len() + c.mss - 1) / c.mss
 	} else {
 		rtt := now.Sub(r.at)
 		d.oldest = max(d.oldest, rtt)
@@ -264,16 +266,18 @@ func (c *Conn) window(s *Segment, ack uint64) bool {
 // An ACK that is old, or moves the window, is no duplicate. It gives the bytes
 // that the ACK tells have left the network: newly acknowledged ones less what
 // duplicate ACKs told of before (RFC 9937, 6.1).
-func (c *Conn) withoutSACK(now mono.Time, s *Segment, advanced, other bool, newly, resent int) (known int) {
+func (c *Conn) withoutSACK(now mono.Time, s *Segment, advanced, other bool, d *delivery) (known int) {
 	if advanced {
-		known = max(0, newly-c.rec.dupAcks*c.mss)
+		known = max(0, d.bytes-c.rec.left()*c.mss)
+		c.rec.vain = 0
 		if c.goingBack() {
-			c.goBack(resent)
+			c.goBack(d.resent)
+			c.rec.vain = d.repeats
 		}
 		if c.rec.phase == fast && c.una < c.rec.point {
 			// RFC 6582, 3.2 step 3: a partial ACK shows the next hole. Beyond
 			// the segment sent again it covers what made duplicate ACKs.
-			c.rec.dupAcks = max(0, c.rec.dupAcks-max(0, newly/c.mss-1))
+			c.rec.dupAcks = max(0, c.rec.dupAcks-max(0, d.bytes/c.mss-1))
 			c.headLost(now)
 			return known
 		}

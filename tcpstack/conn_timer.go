@@ -162,7 +162,7 @@ func (c *Conn) timeout(now mono.Time) {
 		again = c.rec.undoBytes // of this window, and may still be reported twice
 	}
 	c.rec = recovery{
-		phase: timeout, back: true, point: c.nxt, undo: true, undoFrom: c.una, undoBytes: again,
+		phase: timeout, point: c.nxt, undo: true, undoFrom: c.una, undoBytes: again,
 		frto: c.snap.SACK && first && c.timeouts == 1,
 	}
 	c.rack.probing, c.rack.probe = false, false

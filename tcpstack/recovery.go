@@ -39,8 +39,8 @@ type recovery struct {
 
 	// Peers without SACK (RFC 6582).
 	dupAcks int
+	vain    int  // of them, as many as what a timeout sent again in vain may cause
 	partial bool // an ACK before point has come: the timer runs on
-	back    bool // all before point was sent again, perhaps in vain
 }
 
 // eifel finds out whether what an episode sent again was needed, by the timestamp
@@ -74,7 +74,7 @@ func (c *Conn) enterFast() {
 	c.stats.FastRecoveries++
 	c.rec = recovery{
 		phase: fast, point: c.nxt, flightSize: max(c.flight+c.lostBytes, c.mss),
-		undo: true, undoFrom: c.una, dupAcks: c.rec.dupAcks,
+		undo: true, undoFrom: c.una, dupAcks: c.rec.left(),
 	}
 	c.windowReduced()
 	c.ecn.episode()
@@ -108,8 +108,11 @@ func (c *Conn) pipe() int {
 	if c.snap.SACK {
 		return c.flight
 	}
-	return max(0, c.flight-c.rec.dupAcks*c.mss)
+	return max(0, c.flight-c.rec.left()*c.mss)
 }
+
+// left gives how many segments duplicate ACKs tell have left the network.
+func (r *recovery) left() int { return max(0, r.dupAcks-r.vain) }
 
 // flightSize gives FlightSize (RFC 5681, 2): whatever became of it.
 func (c *Conn) flightSize() int { return int(c.nxt - c.una) }
@@ -193,9 +196,10 @@ func (c *Conn) dupAck(now mono.Time) {
 	}
 	c.rec.dupAcks++
 	// What was sent again in vain causes duplicate ACKs too, and the last come when
-	// all before the recovery point is acknowledged (RFC 6582, 3.2 step 1). Fast
-	// recovery sends nothing in vain, so after it they mean what they say.
-	if c.rec.phase == open && c.rec.dupAcks == dupThresh && (c.una > c.rec.point || !c.rec.back && c.una == c.rec.point) {
+	// all before the recovery point is acknowledged (RFC 6582, 3.2 step 1). More than
+	// that many speak of a loss, as RFC 6582, 4 has it by other signs: without them a
+	// loss right behind the recovery point takes another timeout, longer than this one.
+	if c.rec.phase == open && c.rec.dupAcks == dupThresh+c.rec.vain && c.una >= c.rec.point {
 		c.headLost(now)
 	}
 }

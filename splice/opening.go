@@ -295,9 +295,14 @@ func (d *Direction) open(now mono.Time, x, y *half, next wire.Seq, timestamps bo
 	}
 }
 
+// unrepeated is how long an endpoint waits for the answer to its SYN or SYN-ACK
+// before it repeats that (RFC 6298, 2.1). What took longer and was not repeated is no
+// round trip: the client's ACK was lost, and it spoke again when it had to.
+const unrepeated = time.Second
+
 // roundTrip takes the first sample of the leg (RFC 6298, 2.2).
 func (d *Direction) roundTrip(rtt time.Duration) {
-	if rtt > 0 {
+	if rtt > 0 && rtt <= unrepeated {
 		d.SRTT, d.RTTVar, d.MinRTT = micros(rtt), micros(rtt/2), micros(rtt)
 	}
 }

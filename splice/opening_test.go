@@ -41,6 +41,26 @@ func TestOpeningRecord(t *testing.T) {
 	}
 }
 
+// TestOpeningLateAck: the client's ACK was lost, and what completes the handshake came
+// when it had something to say. That is no round trip.
+func TestOpeningLateAck(t *testing.T) {
+	for _, late := range []bool{false, true} {
+		r := newRig(t)
+		r.hear(Client, r.syn(Client))
+		r.hear(Server, r.syn(Server))
+		r.now = r.now.Add(time.Second)
+		if late {
+			r.now = r.now.Add(1)
+		}
+		if !r.hear(Client, r.seg(Client, 0, 100, 0)) {
+			t.Fatal("not established")
+		}
+		if known := r.flow.Record().Dir[Client].SRTT != 0; known == late {
+			t.Errorf("late %v: round trip known %v", late, known)
+		}
+	}
+}
+
 // TestOpeningOptions: a flow is acceleratable with harmless options only.
 func TestOpeningOptions(t *testing.T) {
 	for _, tt := range []struct {

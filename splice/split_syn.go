@@ -130,11 +130,11 @@ func (o *Opening) negotiate(now mono.Time, h *handshake) {
 			s.TSVal = h.clock(now, Side(i))
 		}
 	}
-	if !h.synAck.again {
-		o.legs[Client].SRTT = now.Sub(h.synAck.at)
+	if rtt := now.Sub(h.synAck.at); !h.synAck.again && rtt <= unrepeated {
+		o.legs[Client].SRTT = rtt
 	}
-	if !h.syn.again && !h.synAck.again {
-		o.legs[Server].SRTT = h.synAck.at.Sub(h.syn.at)
+	if rtt := h.synAck.at.Sub(h.syn.at); !h.syn.again && !h.synAck.again && rtt <= unrepeated {
+		o.legs[Server].SRTT = rtt
 	}
 	for i := range o.legs {
 		s := &o.legs[i]

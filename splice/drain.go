@@ -197,6 +197,12 @@ func (f *Flow) resync(now mono.Time, from Side, s *tcpstack.Segment, m Meta) {
 		f.resynced(now)
 		return
 	}
+	// What went past accd may have carried later TSvals than it knows, and with an
+	// older one the endpoint takes nothing (RFC 7323, 5.3). It says itself which was
+	// the last it took; its peer has sent such a one, or later, since the gap (I4).
+	if d := &f.rec.Dir[from.Other()]; credible && s.Options.Has(wire.HasTS) && d.is(seen) && int32(d.tsFresh-s.Options.TSEcr) >= 0 {
+		near.SetTimestamp(s.Options.TSEcr)
+	}
 	f.insists(now, from, s)
 }
 

@@ -178,6 +178,43 @@ func TestGapInsists(t *testing.T) {
 	r.wantState(OnWire)
 }
 
+// TestGapTimestamp: what went past accd carried later TSvals than it knows, and its
+// receiver takes nothing with an older one. What is held goes with the one that the
+// receiver echoes, once its sender has sent as much.
+func TestGapTimestamp(t *testing.T) {
+	r := establish(t)
+	r.enter(Client, 1000)
+	old := r.stamp[Client]
+	r.flow.Gap(r.now)
+	r.turn()
+	r.trusted = false
+	next := func() uint32 {
+		t.Helper()
+		for r.out = nil; len(r.out) == 0; {
+			r.advance(100 * time.Millisecond)
+		}
+		return r.wantNext(Server, 0, 1000, 0).ts
+	}
+	echo := old + 100
+	answer := func() {
+		t.Helper()
+		s := r.seg(Server, 0, 0, 0)
+		s.Options.TSEcr = echo
+		r.pass(Server, s)
+	}
+	answer()
+	if ts := next(); ts != old {
+		t.Errorf("TSval %d, which nobody has sent; want %d", ts, old)
+	}
+	r.stamp[Client] = echo + 50
+	r.pass(Client, r.seg(Client, 3000, 0, 0))
+	answer()
+	if ts := next(); ts != echo {
+		t.Errorf("TSval %d, want %d", ts, echo)
+	}
+	r.out = nil
+}
+
 // TestReceiverAheadTimestamp: what went another way may have carried a later TSval
 // than accd knew: after the receiver has shown that it has those bytes, accd sends
 // no less than what came behind them, or the receiver would discard it for ever.

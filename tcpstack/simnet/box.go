@@ -137,7 +137,7 @@ func (b *Box) Arrive(p *Packet) {
 func (b *Box) receive(p *Packet) {
 	now := b.alarm.now()
 	b.turned = b.sim.now
-	b.Seen.heard(p)
+	b.Seen.heard(b.flow, p)
 	if p.Bad || !b.take(now, p) {
 		b.pass(p)
 	} else {

@@ -55,6 +55,7 @@ type sight struct {
 	place      int64 // in its stream, of the segment accd sent last
 
 	fresh   bool     // the packet at hand is the furthest it has sent
+	ahead   bool     // it acknowledges what went past accd
 	echo    bool     // accd took a mark of it, and has to echo it
 	sent    wire.Seq // behind the furthest byte accd sent it in custody
 	anySent bool
@@ -72,8 +73,8 @@ func raise(n *wire.Seq, set *bool, to wire.Seq) {
 	}
 }
 
-// heard notes a packet that reached the box.
-func (o *Observer) heard(p *Packet) {
+// heard notes a packet that reached the box; f is nil while there is no flow.
+func (o *Observer) heard(f *splice.Flow, p *Packet) {
 	me := &o.side[p.From]
 	if p.Forged {
 		o.lied = true
@@ -93,6 +94,8 @@ func (o *Observer) heard(p *Packet) {
 			me.scale = min(p.Options.WScale, wire.MaxWScale)
 		}
 	}
+	leg := o.leg(f, p.From)
+	me.ahead = leg != nil && leg.SndNxt().Less(p.Ack)
 	me.fresh = !me.anyCame || me.came.Less(p.End())
 	raise(&me.came, &me.anyCame, p.End())
 	if p.Flags.Has(wire.CWR) {
@@ -128,9 +131,7 @@ func (s *sight) borrow(p *Packet) {
 // more than accd sent is asked about first.
 func (o *Observer) took(f *splice.Flow, p *Packet) {
 	me := &o.side[p.From]
-	// Of what went past accd it has not sent, or seen, anything.
-	ahead := me.anySent && me.sent.Less(p.Ack) || o.side[p.From.Other()].came.Less(p.Ack)
-	if p.ECN == wire.CE && me.fresh && !ahead && len(p.Data) > 0 && !p.Bad && !p.Forged && !o.lied &&
+	if p.ECN == wire.CE && me.fresh && !me.ahead && len(p.Data) > 0 && !p.Bad && !p.Forged && !o.lied &&
 		f.Record().ECN && f.State() == splice.InCustody && o.was == splice.InCustody {
 		me.echo = true
 	}
@@ -324,6 +325,9 @@ func (o *Observer) holds() bool {
 }
 
 func (o *Observer) leg(f *splice.Flow, side splice.Side) *tcpstack.Conn {
+	if f == nil {
+		return nil
+	}
 	client, server := f.Legs()
 	if side == splice.Client {
 		return client

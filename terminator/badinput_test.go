@@ -2,7 +2,6 @@ package terminator
 
 import (
 	"bytes"
-	"strings"
 	"testing"
 
 	"accd/splice"
@@ -108,9 +107,7 @@ func TestEarlyAnswersHostsOnly(t *testing.T) {
 		{"0.0.0.0:1", "192.0.2.9:80", NotUnicast},
 		{"10.1.0.7:1", "192.0.2.9:80", Rewritten},
 	} {
-		b := newBox(t, 1, func(cfg *Config) {
-			cfg.Policy = table(t, strings.Replace(config, "action: accelerate,", "action: accelerate, handshake: split, accept: early,", 1))
-		})
+		b := newEarlyBox(t, "{ flows: 1000, memory: 64MiB }")
 		b.put(0, splice.Client, wire.VirtioHeader{}, packet{tuple: tupleOf(c.client, c.server), flags: wire.SYN, seq: 1000, window: 65535, options: &synOptions, net: splice.LAN}.frame())
 		want := splice.Server
 		if c.want == Rewritten {

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"accd/policy"
 	"accd/splice"
 	"accd/tcpstack"
 )
@@ -146,9 +147,8 @@ type Flow struct {
 	State      string  `json:"state"`     // wire, custody or drain
 	AgeSeconds float64 `json:"age_seconds"`
 	Idle       float64 `json:"idle_seconds"`
+	Handshake  string  `json:"handshake"` // relay or split
 	Drainable  bool    `json:"drainable"`
-	SACK       bool    `json:"sack"`
-	Timestamps bool    `json:"timestamps"`
 	ClientLeg  Leg     `json:"client_leg"`
 	ServerLeg  Leg     `json:"server_leg"`
 }
@@ -161,6 +161,9 @@ type Leg struct {
 	MSS         int     `json:"mss"`        // the endpoint's, bytes
 	PathMTU     int     `json:"path_mtu"`   // the largest IP packet in bytes that is sent to it; 0: not known yet
 	WindowScale int     `json:"window_scale"`
+	SACK        bool    `json:"sack"`
+	Timestamps  bool    `json:"timestamps"`
+	ECN         string  `json:"ecn"`    // none, classic or accurate
 	RTT         float64 `json:"rtt_ms"` // smoothed
 	MinRTT      float64 `json:"min_rtt_ms"`
 	RTO         float64 `json:"rto_ms"`
@@ -218,13 +221,16 @@ func (s *shard) id(f *flow) string {
 }
 
 func (s *shard) view1(f *flow) Flow {
-	r, held := f.Record(), f.Held()
+	held := f.Held()
 	a, b := f.client, f.client.Reverse()
 	v := Flow{
 		ID: s.id(f), Client: a.Source(), Server: b.Source(),
 		Rule: f.verdict.Rule, RuleLine: f.verdict.Line, State: f.State().String(),
 		AgeSeconds: s.now.Sub(f.Began()).Seconds(), Idle: s.now.Sub(f.heard).Seconds(),
-		Drainable: !f.Split(), SACK: r.SACK, Timestamps: r.Timestamps,
+		Handshake: policy.Relay.String(), Drainable: !f.Split(),
+	}
+	if f.Split() {
+		v.Handshake = policy.Split.String()
 	}
 	client, server := f.Legs()
 	s.viewLeg(&v.ClientLeg, f, splice.Client, client)
@@ -234,17 +240,26 @@ func (s *shard) view1(f *flow) Flow {
 }
 
 func (s *shard) viewLeg(l *Leg, f *flow, side splice.Side, c *tcpstack.Conn) {
-	d := &f.Record().Dir[side]
+	r := f.Record()
+	d := &r.Dir[side]
 	network := s.network(f.client, side, d.Net)
 	*l = Leg{
 		Network: network.String(), Congestion: f.verdict.Profile(network).Congestion,
 		MSS: int(d.MSS), PathMTU: int(d.PathMTU), WindowScale: int(d.Scale),
+		SACK: r.SACK, Timestamps: r.Timestamps, ECN: tcpstack.NoECN.String(),
 		RTT: float64(d.SRTT) / 1000, MinRTT: float64(d.MinRTT) / 1000,
+	}
+	if r.ECN {
+		l.ECN = tcpstack.ClassicECN.String()
 	}
 	l.Taken, l.Passed = f.Bytes(side)
 	if c == nil {
 		return
 	}
+	// A split leg has agreed on options of its own.
+	n := new(tcpstack.Snapshot)
+	c.Snapshot(n)
+	l.MSS, l.WindowScale, l.SACK, l.Timestamps, l.ECN = n.MSS, int(n.SndScale), n.SACK, n.Timestamps, n.ECN.String()
 	ms := func(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
 	smoothed, smallest := c.RTT()
 	l.RTT, l.MinRTT, l.RTO = ms(smoothed), ms(smallest), ms(c.RTO())

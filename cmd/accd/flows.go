@@ -8,6 +8,7 @@ import (
 
 	"accd/admin"
 	"accd/splice"
+	"accd/tcpstack"
 	"accd/terminator"
 
 	"github.com/spf13/cobra"
@@ -90,14 +91,14 @@ func printFlows(w io.Writer, list *admin.Flows) error {
 
 func printFlow(w io.Writer, f *terminator.Flow) {
 	yes := map[bool]string{true: "yes", false: "no"}
-	fmt.Fprintf(w, "flow %s  %s → %s  rule %s (line %d)  %s  age %s  idle %s  drainable %s\n",
-		f.ID, f.Client, f.Server, f.Rule, f.RuleLine, f.State, seconds(f.AgeSeconds), seconds(f.Idle), yes[f.Drainable])
+	fmt.Fprintf(w, "flow %s  %s → %s  rule %s (line %d)  handshake %s  %s  age %s  idle %s  drainable %s\n",
+		f.ID, f.Client, f.Server, f.Rule, f.RuleLine, f.Handshake, f.State, seconds(f.AgeSeconds), seconds(f.Idle), yes[f.Drainable])
 	for _, leg := range []struct {
 		name string
 		*terminator.Leg
 	}{{"client", &f.ClientLeg}, {"server", &f.ServerLeg}} {
-		fmt.Fprintf(w, "%s  side %s  mss %d pmtu %d wscale %d%s%s  rtt %.2f/%.2fms", leg.name, leg.Network, leg.MSS, leg.PathMTU, leg.WindowScale,
-			option(" sack", f.SACK), option(" ts", f.Timestamps), leg.RTT, leg.MinRTT)
+		fmt.Fprintf(w, "%s  side %s  mss %d pmtu %d wscale %d%s%s%s  rtt %.2f/%.2fms", leg.name, leg.Network, leg.MSS, leg.PathMTU, leg.WindowScale,
+			option(" sack", leg.SACK), option(" ts", leg.Timestamps), option(" ecn "+leg.ECN, leg.ECN != tcpstack.NoECN.String()), leg.RTT, leg.MinRTT)
 		if f.State == splice.OnWire.String() {
 			fmt.Fprintf(w, "  %s\n", leg.Congestion)
 			continue

@@ -257,7 +257,7 @@ func TestBadCookies(t *testing.T) {
 		t.Errorf("a late cookie is answered by %v %v", p.pkt.Flags, p.pkt.Seq)
 	}
 
-	p, ack = open()
+	_, ack = open()
 	quiet := listenOn(t, 10, config("reno"))
 	quiet.peer(Answered, ack)
 	if quiet.pkt.Flags != wire.RST {

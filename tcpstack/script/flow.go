@@ -23,8 +23,6 @@ type flow struct {
 	count   splice.Counters
 	pool    buf.Pool
 	end     [2]end
-	scale   [2]int // of the SYNs, for handshakes that flow lines make
-	shift   [2]int // agreed
 	steered int
 	set     *settings
 	pkt     tcpstack.Packet
@@ -53,7 +51,7 @@ func newFlow(now mono.Time, set *settings, args []string) (*flow, error) {
 		return f, nil
 	}
 	if args[0] != "established" {
-		return nil, fmt.Errorf("no beginning: flow %q; there are flow, flow split and flow established ...", args[0])
+		return nil, fmt.Errorf("no beginning: flow %q; there are flow, flow split and flow established with options", args[0])
 	}
 	return f, f.handshake(now, args[1:])
 }

@@ -1,7 +1,8 @@
 package tcpstack
 
 // How large the buffers are where no custody decides it: as large as what passes
-// through them in a round trip, and some more. Read Fisk and Feng, Dynamic Right-Sizing
+// through them in a round trip, and some more, for as long as something does. Read
+// Fisk and Feng, Dynamic Right-Sizing
 // in TCP (2001), and Linux's tcp_rcv_space_adjust and tcp_sndbuf_expand.
 
 import (
@@ -31,6 +32,10 @@ type autotune struct {
 	send int // bytes that out is worth holding
 }
 
+// tuneIdle is how long a connection keeps what its buffers have grown by while it has
+// nothing to say. Ours: by then congestion windows have decayed, too (RFC 7661, 4.4).
+const tuneIdle = 10 * time.Second
+
 // release gives back what the buffers have grown by.
 func (a *autotune) release(b *Budget) {
 	b.give(a.grown)
@@ -57,6 +62,30 @@ func (c *Conn) grow(now, want, most int) int {
 	n := c.cfg.Memory.take(want - now)
 	c.tune.grown += n
 	return now + n
+}
+
+// tuneDeadline gives when an idle Conn gives back what its buffers have grown by:
+// long after what they held has left.
+func (c *Conn) tuneDeadline() mono.Time {
+	if c.tune == (autotune{}) || c.out.Len() > 0 || c.in.Len() > 0 || !c.reasm.empty() {
+		return mono.Never
+	}
+	return c.heard.Add(tuneIdle)
+}
+
+// shrink is when it does. The window that was offered stays so (RFC 9293, SHLD-14):
+// the peer, which is idle too, fills it no faster than its own window grows.
+func (c *Conn) shrink(now mono.Time) {
+	if c.tuneDeadline() > now {
+		return
+	}
+	c.tune.release(c.cfg.Memory)
+	if c.tunes() {
+		c.buffer = min(c.mostBuffer(), c.cfg.MinBuffer)
+	}
+	c.Trim()
+	c.in.Trim()
+	c.out.Trim()
 }
 
 // tuneReceive learns from a segment with data in order, of n bytes.

@@ -3,6 +3,8 @@ package tcpstack
 import (
 	"testing"
 	"time"
+
+	"accd/tcpstack/mono"
 )
 
 // tuned gives a path of 100 Mbit/s and 200 ms whose receiver offers buffer bytes in
@@ -111,4 +113,59 @@ func TestSendRoom(t *testing.T) {
 	}
 	s.sendAll()
 	s.peer(0, 0, 40_000)
+}
+
+// A connection that is idle keeps no memory that it has grown by, on either side, and
+// is as fast as before when it goes on. The window it has offered stays offered.
+func TestIdleGivesMemoryBack(t *testing.T) {
+	budgets := [2]*Budget{{Limit: 64 << 20}, {Limit: 64 << 20}}
+	var cfg [2]*Config
+	for i := range cfg {
+		cfg[i] = config("cubic")
+		cfg[i].Buffer, cfg[i].MinBuffer, cfg[i].Memory = 16<<20, 64<<10, budgets[i]
+	}
+	p := newPair(cfg, nil)
+	p.delay, p.rate, p.queue = 20*time.Millisecond, 12.5e6, 1_250_000
+	carry := func(n int) time.Duration {
+		p.conn[0].SendRoom()
+		start, end := p.now, p.in[1].End()+uint64(n)
+		p.write(0, n)
+		for p.in[1].End() < end || p.out[0].Len() > 0 {
+			if !p.step() {
+				t.Fatal("stuck")
+			}
+			p.in[1].Discard(p.in[1].End())
+		}
+		p.conn[0].SendRoom()
+		return p.now.Sub(start)
+	}
+	first := carry(20 << 20)
+	grown := [2]int{budgets[0].Used(), budgets[1].Used()}
+	if grown[0] == 0 || grown[1] == 0 {
+		t.Fatalf("grown by %v: want both", grown)
+	}
+	idle := p.now
+	for p.conn[0].Deadline() < mono.Never || p.conn[1].Deadline() < mono.Never {
+		edge := p.conn[1].RcvEdge()
+		if !p.step() {
+			break
+		}
+		if p.conn[1].RcvEdge().Less(edge) {
+			t.Fatalf("the window has shrunk from %v to %v", edge, p.conn[1].RcvEdge())
+		}
+	}
+	if took := p.now.Sub(idle); took > tuneIdle+time.Second {
+		t.Errorf("it took %v", took)
+	}
+	for i, b := range budgets {
+		if b.Used() != 0 || cap(p.conn[i].sent.records) > keptRecords || cap(p.in[i].refs) > keptRecords || cap(p.out[i].refs) > keptRecords {
+			t.Errorf("%d: %d of %d bytes and %d records are kept", i, b.Used(), grown[i], cap(p.conn[i].sent.records))
+		}
+	}
+	if b := p.conn[1].buffer; b != 64<<10 {
+		t.Errorf("a window of %d, want that of the beginning", b)
+	}
+	if again := carry(20 << 20); again > first*11/10 {
+		t.Errorf("%v, and %v after the break", first, again)
+	}
 }

@@ -2,8 +2,8 @@ package tcpstack
 
 // Budget is the memory that the buffers of several Conns may grow into. Each has
 // what its Config gives it in the beginning whatever the Budget says, so that no
-// Conn starves; what it wants beyond that it takes from here and gives back with
-// Release. A Budget belongs to one shard, as a buf.Pool does.
+// Conn starves; what it wants beyond that it takes from here and gives back when it
+// is idle, and with Release. A Budget belongs to one shard, as a buf.Pool does.
 type Budget struct {
 	Limit int // bytes; 0: nothing grows
 	used  int

@@ -32,9 +32,9 @@ type Config struct {
 	MaxRate int64
 	// Buffer is how many bytes beyond in.Base the window offers, at most; 0: 4 MiB.
 	Buffer int
-	// MinBuffer is how many it offers in the beginning, without Relay; it grows to
-	// Buffer with what the reader takes in a round trip (dynamic right-sizing). 0:
-	// Buffer.
+	// MinBuffer is how many it offers in the beginning, without Relay, and again
+	// after ten idle seconds; it grows to Buffer with what the reader takes in a
+	// round trip (dynamic right-sizing). 0: Buffer.
 	MinBuffer int
 	// SendBuffer and MinSendBuffer bound in bytes what SendRoom tells a writer to
 	// keep in out; 0: 4 MiB and 16 KiB.

@@ -85,7 +85,7 @@ func (c *Conn) Deadline() mono.Time {
 	}
 	at = min(at, c.pmtu.tooBig.deadline())
 	if !c.cfg.Relay {
-		at = min(at, c.endDeadline(), c.giveUpAt(), c.keepAliveAt())
+		at = min(at, c.endDeadline(), c.giveUpAt(), c.keepAliveAt(), c.tuneDeadline())
 	}
 	return at
 }
@@ -106,6 +106,7 @@ func (c *Conn) Expire(now mono.Time) {
 		c.expireEnd(now)
 		c.giveUp(now)
 		c.keepAlive(now)
+		c.shrink(now)
 	}
 	c.decideTooBig(now)
 	if c.retx.kind == retxNone || c.retx.at > now {

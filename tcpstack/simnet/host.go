@@ -28,7 +28,7 @@ type HostConfig struct {
 	// KeepAlive probes a silent peer this often, and gives up after nine; 0: never.
 	KeepAlive time.Duration
 	Path      cc.Path // what it remembers of the path
-	SendSpace int     // bytes the application may write ahead; 0: 256 KiB
+	SendSpace int     // bytes the application may write ahead; 0: 256 KiB; -1: what the Conn has room for
 }
 
 // Host is one endpoint of one connection: an application and a Conn. It answers
@@ -261,12 +261,16 @@ func (h *Host) rcvSlack() int { return 2 << max(h.cfg.WScale, 0) }
 // write lets the application write as far as the send buffer goes.
 func (h *Host) write(now mono.Time) {
 	for {
-		n := min(int(min(h.app.wants(now), 16<<10)), h.cfg.SendSpace-h.out.Len())
+		room := h.cfg.SendSpace - h.out.Len()
+		if h.cfg.SendSpace < 0 {
+			room = h.Conn.SendRoom()
+		}
+		n := min(int(min(h.app.wants(now), 16<<10)), room)
 		if n <= 0 {
 			break
 		}
-		room := h.pool.Room(n)
-		fill(room, h.app.key, h.out.End())
+		data := h.pool.Room(n)
+		fill(data, h.app.key, h.out.End())
 		h.out.Append(h.pool.Keep(0, n))
 		h.app.wrote(int64(n))
 	}

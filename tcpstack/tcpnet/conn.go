@@ -91,8 +91,8 @@ func (c *conn) Read(b []byte) (int, error) {
 	}
 }
 
-// Write writes b: it returns when all of it is in the send buffer, which is as large
-// as the congestion window makes it worth.
+// Write writes b: it returns when all of it is in the send buffer, which holds what
+// the path can take soon (tcpstack.Conn.SendRoom).
 func (c *conn) Write(b []byte) (n int, err error) {
 	s := c.s
 	s.mu.Lock()
@@ -108,7 +108,7 @@ func (c *conn) Write(b []byte) (n int, err error) {
 		case len(b) == 0:
 			return n, nil
 		}
-		for room := c.tcp.SendRoom(); room > 0 && len(b) > 0; {
+		for room := c.sendRoom(len(b)); room > 0 && len(b) > 0; {
 			k := min(len(b), room, copyPiece)
 			c.out.Append(s.pool.Copy(b[:k]))
 			b, n, room = b[k:], n+k, room-k
@@ -121,6 +121,16 @@ func (c *conn) Write(b []byte) (n int, err error) {
 			c.changed.Wait()
 		}
 	}
+}
+
+// sendRoom gives how many of n bytes Write may add. While most of the send buffer is
+// full there is no room at all, or every ACK would wake Write for a little.
+func (c *conn) sendRoom(n int) int {
+	room := c.tcp.SendRoom()
+	if room < min(n, (room+c.out.Len())/3) {
+		return 0
+	}
+	return room
 }
 
 // Close gives the connection up: what was written is still delivered, in the

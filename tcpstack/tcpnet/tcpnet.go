@@ -48,12 +48,14 @@ type Config struct {
 	Addrs []netip.Prefix
 	// Gateways lead to what is on no network of Addrs, one per family at most.
 	Gateways []netip.Addr
-	// TCP is how connections behave. An MTU of 0 is that of the Queue, a MinBuffer of
-	// 0 is 128 KiB: the buffers grow with what passes through them. TCP.Memory is
-	// not used: see Memory.
+	// TCP is how connections behave. An MTU of 0 is that of the Queue. Buffers grow
+	// with what a path carries: Buffer and SendBuffer of 0 are 32 MiB at most each
+	// way, which fills 1 Gbit/s over 200 ms, MinBuffer of 0 is 128 KiB.
+	// TCP.Memory is not used: see Memory.
 	TCP tcpstack.Config
-	// Memory is what the buffers of all connections may grow into together, bytes;
-	// 0: 64 MiB.
+	// Memory is how many bytes the buffers of all connections may grow by together,
+	// beyond what each has in the beginning; 0: 256 MiB. Idle connections give back
+	// what theirs have grown by.
 	Memory int
 	// Backlog is how many connections wait for Accept at most; 0: 128.
 	Backlog int
@@ -65,14 +67,16 @@ type Config struct {
 
 // Ours.
 const (
-	defaultMemory    = 64 << 20
-	defaultMinBuffer = 128 << 10 // Linux's tcp_rmem
+	defaultBuffer    = 32 << 20  // Linux's tcp_rmem[2], since 6.16
+	defaultMinBuffer = 128 << 10 // Linux's tcp_rmem[1]
+	defaultMemory    = 256 << 20
 	defaultBacklog   = 128
 	defaultTTL       = 64 // RFC 1700
 	maxDSCP          = 63
 	batch            = 64       // frames read before what they caused is sent
 	copyPiece        = 64 << 10 // bytes of a Write that are kept together
 	mostConns        = 1 << 16
+	packEvery        = time.Second // between two looks at what slow readers keep
 )
 
 // Stack is TCP on one device.
@@ -93,6 +97,7 @@ type Stack struct {
 	conns     map[wire.Tuple]*conn // by tuple, Src is ours
 	listeners map[netip.AddrPort]*Listener
 	neighbours
+	packAt   mono.Time // when slow readers are looked at next
 	sleeping mono.Time // the loop wakes then by itself; 0: it does not sleep
 	crowded  bool      // a Listener's queue has become full in this batch
 
@@ -123,9 +128,8 @@ func New(cfg Config) (*Stack, error) {
 	if s.memory.Limit = cfg.Memory; cfg.Memory == 0 {
 		s.memory.Limit = defaultMemory
 	}
-	if s.tcp.Memory = &s.memory; s.tcp.MinBuffer == 0 {
-		s.tcp.MinBuffer = defaultMinBuffer
-	}
+	s.tcp.Memory = &s.memory
+	sizeBuffers(&s.tcp)
 	if s.cfg.Backlog == 0 {
 		s.cfg.Backlog = defaultBacklog
 	}
@@ -151,6 +155,19 @@ func New(cfg Config) (*Stack, error) {
 	return s, nil
 }
 
+// sizeBuffers fills what c leaves open of the sizes of buffers.
+func sizeBuffers(c *tcpstack.Config) {
+	if c.Buffer == 0 {
+		c.Buffer = defaultBuffer
+	}
+	if c.MinBuffer == 0 {
+		c.MinBuffer = defaultMinBuffer
+	}
+	if c.SendBuffer == 0 {
+		c.SendBuffer = defaultBuffer
+	}
+}
+
 func newSecret() tcpstack.Secret {
 	var b [16]byte
 	_, _ = rand.Read(b[:]) // never fails
@@ -171,7 +188,7 @@ func (s *Stack) loop() {
 			c.tcp.Expire(now)
 			s.flush(now, c)
 		})
-		next := s.wheel.Next()
+		next := min(s.wheel.Next(), s.pack(now))
 		if over := s.failed != nil; over {
 			s.fail()
 			s.mu.Unlock()
@@ -209,6 +226,23 @@ func (s *Stack) read(now mono.Time) (more bool) {
 		s.receive(now)
 	}
 	return true
+}
+
+// pack copies together what waits for slow readers and slow peers once it keeps much
+// memory: a piece of a slab keeps all of it. It gives when to look again.
+func (s *Stack) pack(now mono.Time) (again mono.Time) {
+	switch {
+	case s.pool.InUse() <= s.memory.Limit/2:
+		return mono.Never
+	case now < s.packAt:
+		return s.packAt
+	}
+	s.packAt = now.Add(packEvery)
+	for _, c := range s.conns {
+		c.in.Pack(&s.pool)
+		c.out.Pack(&s.pool)
+	}
+	return s.packAt
 }
 
 // broken notes that the device is gone.

@@ -4,6 +4,8 @@ package tcpstack
 // 3.10.7.1 and 3.10.7.2 and RFC 4987 first.
 
 import (
+	"time"
+
 	"accd/tcpstack/buf"
 	"accd/tcpstack/mono"
 	"accd/tcpstack/wire"
@@ -88,7 +90,7 @@ func (l *Listener) receive(now mono.Time, key *wire.Tuple, s *Segment, p *Packet
 			if _, _, ok := l.cookieOf(now, key, s); ok {
 				return Opens
 			}
-			if l.cookies.follows(now, key, s.Seq, s.Ack) {
+			if l.cookies.follows(now, key, s.Seq, s.Ack) && l.echoes(now, key, &s.Options) {
 				return Ignored
 			}
 			l.stats.CookiesBad++
@@ -107,6 +109,14 @@ func (l *Listener) receive(now mono.Time, key *wire.Tuple, s *Segment, p *Packet
 	}
 	l.sendCookie(now, key, s, p)
 	return Answered
+}
+
+// echoes reports whether a timestamp that comes back is one that a SYN-ACK with a
+// cookie may have had: who has numbers like those of a cookie by chance has not.
+func (l *Listener) echoes(now mono.Time, key *wire.Tuple, o *wire.Options) bool {
+	const oldest = cookieAge*uint32(cookieTick/time.Millisecond) + 2<<stampBits
+	_, stamp := l.start.Start(now, key)
+	return !o.Has(wire.HasTS) || l.cfg.NoTimestamps || stamp-o.TSEcr <= oldest
 }
 
 // expectsCookies reports whether a cookie could be under way: in quiet times an ACK

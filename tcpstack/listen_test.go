@@ -328,3 +328,20 @@ func BenchmarkCookie(b *testing.B) {
 		p.l.Receive(p.now, &p.key, &s, &p.pkt)
 	}
 }
+
+// Who has numbers like those behind a cookie by chance, a connection older than the
+// Listener above all, is told from those who wait for an ACK that was lost by what
+// its timestamps echo.
+func TestCookieEchoes(t *testing.T) {
+	p := listenOn(t, 0, config("reno"))
+	syn := Segment{Seq: wire.SeqOf(9), Flags: wire.SYN}
+	ts(900, 0)(&syn)
+	p.peer(Answered, syn)
+	stamp := p.pkt.Options.TSVal
+	later := Segment{Seq: wire.SeqOf(9 + 3000), Ack: p.pkt.Seq.Add(1), Flags: wire.ACK}
+	p.now = p.now.Add(cookieTick - time.Second)
+	for echo, want := range map[uint32]Arrival{stamp: Ignored, stamp - 1<<20: Answered, stamp + 1<<20: Answered, 0: Answered} {
+		ts(901, echo)(&later)
+		p.peer(want, later)
+	}
+}

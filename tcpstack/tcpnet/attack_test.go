@@ -1,7 +1,10 @@
 package tcpnet
 
 import (
+	"encoding/binary"
 	"errors"
+	"flag"
+	"math/rand/v2"
 	"net"
 	"net/netip"
 	"os"
@@ -10,7 +13,10 @@ import (
 
 	"accd/tcpstack"
 	"accd/tcpstack/wire"
+	"accd/terminator/link"
 )
+
+var seed = flag.Uint64("seed", 0, "seed of the random tests; 0: a new one")
 
 // forge gives the Stack a segment as if it came over the link.
 func (s *Stack) forge(h wire.Header) {
@@ -93,5 +99,164 @@ func TestNobodyAccepts(t *testing.T) {
 	l.SetDeadline(time.Time{})
 	for range 2 {
 		must[net.Conn](t)(l.Accept()).Close()
+	}
+}
+
+// sink is a device from which nothing comes, and which counts what is sent.
+type sink struct {
+	*link.Mem
+	bytes, frames int
+}
+
+func (s *sink) Send(_ *wire.VirtioHeader, head []byte, body [][]byte) error {
+	s.frames++
+	s.bytes += len(head)
+	for _, b := range body {
+		s.bytes += len(b)
+	}
+	return nil
+}
+
+// Frames of whoever is on the link, damaged at random: nothing panics, no memory
+// grows without bound, and what is sent in answer is not much more than what came.
+func TestGarbage(t *testing.T) {
+	n := *seed
+	if n == 0 {
+		n = rand.Uint64()
+	}
+	t.Logf("-seed=%d", n)
+	rng := rand.New(rand.NewPCG(n, 0))
+	inner, outer := link.NewMem(link.Caps{Offload: true, MTU: 1500})
+	defer outer.Close()
+	q := &sink{Mem: inner}
+	s, err := New(Config{Queue: q, Addrs: addrsB, Gateways: []netip.Addr{netip.MustParseAddr("10.9.0.254"), netip.MustParseAddr("fd00:9::fe")}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	l := must[net.Listener](t)(s.Listen("tcp", ":80"))
+	defer l.Close()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := s.now()
+	in := 0
+	for range 100_000 {
+		f := stranger(rng, s.cfg.MAC)
+		for range rng.IntN(4) {
+			f[rng.IntN(len(f))] = byte(rng.Uint32())
+		}
+		if rng.IntN(10) == 0 {
+			f = f[:rng.IntN(len(f))]
+		}
+		in += max(len(f), 60)
+		if err := outer.Send(&wire.VirtioHeader{Flags: wire.VirtioDataValid}, f, nil); err != nil {
+			t.Fatal(err)
+		}
+		s.read(now)
+	}
+	if q.bytes > in*3/2 || len(s.known) > mostNeighbours || len(s.conns) > 2*s.cfg.Backlog {
+		t.Errorf("%d bytes came, %d left; %d neighbours, %d connections", in, q.bytes, len(s.known), len(s.conns))
+	}
+	t.Logf("%d frames, %d bytes came, %d left; %d neighbours, %d connections", q.frames, in, q.bytes, len(s.known), len(s.conns))
+}
+
+// stranger makes a frame of somebody on the link.
+func stranger(rng *rand.Rand, to [6]byte) []byte {
+	mac := [6]byte{2, 0, 0, 0, byte(rng.Uint32()), byte(rng.Uint32())}
+	from := netip.AddrFrom4([4]byte{10, 9, 0, byte(3 + rng.IntN(200))})
+	if rng.IntN(2) == 0 {
+		from = netip.AddrFrom16([16]byte{0: 0xfd, 3: 9, 14: byte(rng.Uint32()), 15: byte(rng.Uint32())})
+	}
+	us := addrsB[family(from)].Addr()
+	b := make([]byte, wire.MaxHeader)
+	switch rng.IntN(3) {
+	case 0: // somebody asks who we are, or says who it is
+		copy(b, to[:])
+		copy(b[6:], mac[:])
+		if from.Is4() {
+			copy(b[12:], []byte{8, 6, 0, 1, 8, 0, 6, 4, 0, byte(1 + rng.IntN(2))})
+			copy(b[22:], mac[:])
+			copy(b[28:], from.AsSlice())
+			copy(b[38:], us.AsSlice())
+			return b[:42]
+		}
+		copy(b[12:], []byte{0x86, 0xdd, 6 << 4, 0, 0, 0, 0, discoveryLen, wire.ProtoICMPv6, hopLimit})
+		copy(b[22:], from.AsSlice())
+		copy(b[38:], us.AsSlice())
+		p := b[54:86]
+		p[0] = byte(solicitation + rng.IntN(2))
+		copy(p[8:], us.AsSlice())
+		p[24], p[25] = byte(1+rng.IntN(2)), 1
+		copy(p[26:], mac[:])
+		binary.BigEndian.PutUint16(p[2:], ^wire.Fold(wire.Sum(p, wire.PseudoSum(b[22:38], b[38:54], wire.ProtoICMPv6, len(p)))))
+		return b[:86]
+	}
+	o := wire.Options{Set: wire.OptionSet(rng.Uint32()) & (wire.HasMSS | wire.HasTS | wire.HasWScale | wire.HasSACKPermitted), MSS: uint16(rng.Uint32()), WScale: uint8(rng.Uint32())}
+	h := wire.Header{
+		DstMAC: to, SrcMAC: mac, Tuple: wire.TupleOf(netip.AddrPortFrom(from, uint16(rng.Uint32())), netip.AddrPortFrom(us, uint16(80+rng.IntN(2)))),
+		TTL: 64, Seq: wire.SeqOf(rng.Uint32()), Ack: wire.SeqOf(rng.Uint32()), Flags: wire.Flags(1<<rng.IntN(8) | 1<<rng.IntN(8)), Window: uint16(rng.Uint32()), Options: &o,
+	}
+	n, _ := h.Put(b)
+	return b[:n]
+}
+
+// Questions in the name of a group are not answered, or all of it would hear (RFC
+// 4861, 7.1.1); and an advertisement that does not say so overrides nothing (7.2.5).
+func TestNeighboursOfGroups(t *testing.T) {
+	inner, outer := link.NewMem(link.Caps{Offload: true, MTU: 1500})
+	defer outer.Close()
+	q := &sink{Mem: inner}
+	s, err := New(Config{Queue: q, Addrs: addrsB})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	rng := rand.New(rand.NewPCG(1, 0))
+	frame := func(kind int, edit func(b []byte)) {
+		t.Helper()
+		for {
+			b := stranger(rng, s.cfg.MAC)
+			if len(b) == 42 && b[21] == byte(kind) || len(b) == 86 && b[54] == byte(kind) && b[78] == byte(kind-solicitation+1) {
+				edit(b)
+				if len(b) == 86 {
+					p := b[54:]
+					p[2], p[3] = 0, 0
+					binary.BigEndian.PutUint16(p[2:], ^wire.Fold(wire.Sum(p, wire.PseudoSum(b[22:38], b[38:54], wire.ProtoICMPv6, len(p)))))
+				}
+				if err := outer.Send(new(wire.VirtioHeader), b, nil); err != nil {
+					t.Fatal(err)
+				}
+				s.read(s.now())
+				return
+			}
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for name, c := range map[string]struct {
+		kind, answers int
+		edit          func(b []byte)
+	}{
+		"ARP":                       {arpRequest, 1, func([]byte) {}},
+		"ARP from a group":          {arpRequest, 0, func(b []byte) { b[22] |= 1 }},
+		"solicitation":              {solicitation, 1, func([]byte) {}},
+		"solicitation of a group":   {solicitation, 0, func(b []byte) { b[22] = 0xff }},
+		"solicitation to the group": {solicitation, 0, func(b []byte) { b[80] |= 1 }},
+	} {
+		q.frames = 0
+		if frame(c.kind, c.edit); q.frames != c.answers {
+			t.Errorf("%s: %d answers, want %d", name, q.frames, c.answers)
+		}
+	}
+	him := netip.MustParseAddr("fd00:9::77")
+	s.of(him) // it was asked for
+	for _, c := range []struct{ flags, mac, want byte }{{0, 1, 1}, {0, 2, 1}, {1 << 5, 3, 3}} {
+		frame(advertisement, func(b []byte) {
+			copy(b[62:], him.AsSlice())
+			b[58], b[85] = c.flags, c.mac
+		})
+		if got := s.known[him].mac[5]; got != c.want {
+			t.Errorf("flags %#x: it is at %d, want %d", c.flags, got, c.want)
+		}
 	}
 }

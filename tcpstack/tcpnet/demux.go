@@ -140,7 +140,7 @@ func (s *Stack) send(now mono.Time, key wire.Tuple, p *tcpstack.Packet) {
 		if c := s.conns[key]; c != nil {
 			c.tcp.Unreachable(now, p.Seq, true) // RFC 1122, 2.3.2.2: the link layer tells
 		}
-	default:
-		x.wait(s.head[:n], p.Payload)
+	case p.GSOSize == 0 || p.Len <= p.GSOSize:
+		x.wait(s.head[:n], p.Payload) // a superpacket needs the device, and comes again
 	}
 }

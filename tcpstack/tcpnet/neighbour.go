@@ -131,8 +131,10 @@ func (n *neighbours) of(a netip.Addr) *neighbour {
 	if x == nil {
 		if len(n.known) >= mostNeighbours {
 			for k := range n.known { // any: it is asked for again when needed
-				delete(n.known, k)
-				break
+				if k != n.gateways[0] && k != n.gateways[1] {
+					delete(n.known, k)
+					break
+				}
 			}
 		}
 		x = new(neighbour)
@@ -180,7 +182,7 @@ func (x *neighbour) wait(head []byte, body [][]byte) {
 
 // learn notes where a neighbour is, and sends what waits for it.
 func (s *Stack) learn(a netip.Addr, mac [6]byte) {
-	if mac[0]&1 != 0 || !s.onLink(a) || s.ours(a) {
+	if isGroup(mac) || !s.onLink(a) || s.ours(a) {
 		return
 	}
 	x := s.of(a)
@@ -192,6 +194,9 @@ func (s *Stack) learn(a netip.Addr, mac [6]byte) {
 	}
 	x.waiting = nil
 }
+
+// isGroup reports whether a MAC is that of many: broadcast or multicast (IEEE 802).
+func isGroup(mac [6]byte) bool { return mac[0]&1 != 0 }
 
 // ask asks the link for a.
 func (s *Stack) ask(a netip.Addr) {
@@ -236,6 +241,9 @@ func (s *Stack) receiveARP(f []byte) {
 	}
 	sender, target := netip.AddrFrom4([4]byte(p[14:])), netip.AddrFrom4([4]byte(p[24:]))
 	mac := [6]byte(p[8:])
+	if isGroup(mac) {
+		return // nobody; and all would hear the answer
+	}
 	if !s.ours(target) {
 		if x := s.known[sender]; x != nil && x.is {
 			s.learn(sender, mac) // it has moved
@@ -286,24 +294,24 @@ func (s *Stack) receiveDiscovery() {
 	target := netip.AddrFrom16([16]byte(p[8:]))
 	mac, has := linkAddress(p[24:], map[byte]byte{solicitation: sourceMAC, advertisement: targetMAC}[p[0]])
 	sender := netip.AddrFrom16([16]byte(ip[8:]))
+	const solicited, override = 1 << 6, 1 << 5 // RFC 4861, 4.4
 	if p[0] == advertisement {
-		if x := s.known[target]; x != nil && has {
+		if x := s.known[target]; x != nil && has && (!x.is || p[4]&override != 0) { // RFC 4861, 7.2.5
 			s.learn(target, mac)
 		}
 		return
 	}
-	if !s.ours(target) {
+	if !has {
+		mac = [6]byte(v.Frame[6:])
+	}
+	if !s.ours(target) || sender.IsMulticast() || isGroup(mac) {
 		return
 	}
-	const solicited, override = 1 << 6, 1 << 5 // RFC 4861, 4.4
 	if sender.IsUnspecified() {
 		// Somebody wants the address for itself (RFC 4862, 5.4.3): it is ours.
 		all := netip.AddrFrom16([16]byte{0: 0xff, 1: 2, 15: 1})
 		s.sendDiscovery(advertisement, [6]byte{0x33, 0x33, 0, 0, 0, 1}, target, all, target, override)
 		return
-	}
-	if !has {
-		mac = [6]byte(v.Frame[6:])
 	}
 	s.learn(sender, mac)
 	s.sendDiscovery(advertisement, mac, target, sender, target, solicited|override)

@@ -122,6 +122,7 @@ func (f *Flow) pair(now mono.Time, from Side) {
 	if ts, ok := near.TSRecent(); ok {
 		far.SetTimestamp(ts) // I4
 	}
+	near.Overtaken(far)
 	// docs/custody.md, Receiver ahead of us: never beyond the edge offered to
 	// the sender.
 	if n, ok := near.Ahead(); ok && n.LessEq(far.RcvEdge()) {

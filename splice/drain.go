@@ -18,7 +18,6 @@ type drain struct {
 	asked  [2]mono.Time // something was sent to it then, the first since it was heard; 0: nothing
 	beyond [2]int       // answers in a row that said it has more
 	claim  [2]wire.Seq  // the least of what they said
-	before [2]wire.Seq  // by the side that sends: how far it was seen before the record was unsynced
 	loose  []loose      // what waited in reassembly, to be sent on
 	sent   int          // of loose
 }
@@ -112,9 +111,6 @@ func (f *Flow) Gap(now mono.Time) {
 // unsync notes that packets of the flow went another way.
 func (f *Flow) unsync() {
 	f.forget(ShadowTorn)
-	if f.state == Draining && !f.rec.Unsynced {
-		f.c.drain.before = [2]wire.Seq{f.rec.Dir[Client].Next, f.rec.Dir[Server].Next}
-	}
 	f.rec.unsync()
 }
 
@@ -160,6 +156,7 @@ func (f *Flow) inDrain(now mono.Time, from Side, s *tcpstack.Segment, m Meta) {
 		t := *s
 		t.Payload = s.Payload.Retain()
 		near.Receive(now, &t)
+		near.Overtaken(far)
 		f.delivered(now, from)
 	}
 }
@@ -176,7 +173,7 @@ func (f *Flow) delivered(now mono.Time, side Side) {
 // resync follows a packet of a flow whose numbers are not known.
 func (f *Flow) resync(now mono.Time, from Side, s *tcpstack.Segment, m Meta) {
 	near, far := &f.c.conn[from], &f.c.conn[from.Other()]
-	known := wire.MaxSeq(near.SndNxt(), f.c.drain.before[from.Other()])
+	known := wire.MaxSeq(near.SndNxt(), f.rec.before[from.Other()])
 	credible := near.Believable(now, s)
 	// The opposite endpoint may heed the window of what accd has already, or of
 	// what shows the gap.
@@ -197,20 +194,15 @@ func (f *Flow) resync(now mono.Time, from Side, s *tcpstack.Segment, m Meta) {
 		f.resynced(now)
 		return
 	}
-	// What went past accd may have carried later TSvals than it knows, and with an
-	// older one the endpoint takes nothing (RFC 7323, 5.3). It says itself which was
-	// the last it took; its peer has sent such a one, or later, since the gap (I4).
-	if d := &f.rec.Dir[from.Other()]; credible && s.Options.Has(wire.HasTS) && d.is(seen) && int32(d.tsFresh-s.Options.TSEcr) >= 0 {
-		near.SetTimestamp(s.Options.TSEcr)
-	}
 	f.insists(now, from, s)
 }
 
-// insisted is how often an endpoint must say that it has what was not sent to it.
-const insisted = 3
+// insisted is how often an endpoint must say that it has what was not sent to it:
+// one that is there contradicts a forger, who needs as many round trips of silence.
+const insisted = 8
 
 // insists takes the word of an endpoint that answers what is held, after a gap,
-// with a number beyond what was sent to it, three times in a row and without
+// with a number beyond what was sent to it, several times in a row and without
 // saying anything else in between: it got the bytes before the gap, or past it.
 // The connection may be over since, so that no fresh data will ever show it.
 // Forged numbers do not get through, because the endpoint itself answers too.

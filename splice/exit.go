@@ -88,6 +88,9 @@ func (f *Flow) leave(now mono.Time, side Side) {
 	d.Edge = s.RcvEdge
 	d.MaxWnd = uint32(s.MaxWnd)
 	if f.rec.Timestamps && s.TSRecentAge != 0 {
+		if val, ok := c.conn[side.Other()].TSVal(); ok && int32(val-s.TSRecent) > 0 {
+			s.TSRecent = val // it went past accd
+		}
 		d.stamp(s.TSRecent, s.TSRecentAge)
 	}
 	// o: what the endpoint receives.

@@ -19,6 +19,7 @@ type Record struct {
 	ECN        bool         // classic ECN, agreed in the handshake
 	Unsynced   bool         // after a gap in steering: the numbers are not known
 	fresh      bool         // Unsynced: data and its ACK were seen since
+	before     [2]wire.Seq  // Unsynced: Next of either direction when the gap came
 	Dir        [2]Direction // by the side that sends
 }
 

@@ -117,10 +117,14 @@ func (r *Record) extend(from Side, s *tcpstack.Segment) {
 // unsync notes a gap in steering: what passed meanwhile is not known
 // (docs/custody.md, Drain).
 func (r *Record) unsync() {
-	r.Unsynced, r.fresh = true, false
 	for i := range r.Dir {
-		r.Dir[i].flags &^= seen | answered
+		d := &r.Dir[i]
+		if !r.Unsynced {
+			r.before[i] = d.Next
+		}
+		d.flags &^= seen | answered
 	}
+	r.Unsynced, r.fresh = true, false
 }
 
 // resync follows a flow after a gap until fresh data and its ACK have shown
@@ -151,6 +155,9 @@ func (r *Record) resync(now mono.Time, from Side, s *tcpstack.Segment, m Meta) (
 	}
 	r.extend(from, s)
 	if !o.is(seen) || !s.Ack.In(o.Acked, o.Next.Add(1)) {
+		if behind := r.before[from.Other()].Sub(s.Ack); behind >= 0 && behind <= wire.MaxWindow {
+			r.passEdge(from, s) // I3: it acknowledges what passed before the gap
+		}
 		return false
 	}
 	// I3: the largest edge told since the gap; one from before it stays where it

@@ -224,6 +224,9 @@ func (c *Conn) Err() error { return c.err }
 // TSRecent gives TS.Recent of the peer; ok is false while none is known.
 func (c *Conn) TSRecent() (val uint32, ok bool) { return c.tsRecent, c.haveTS }
 
+// TSVal gives the newest TSval sent to the peer; Relay only.
+func (c *Conn) TSVal() (val uint32, ok bool) { return c.tsVal, c.haveTSVal }
+
 // SndUna gives the oldest byte the peer has not acknowledged.
 func (c *Conn) SndUna() wire.Seq { return c.seq(c.una) }
 

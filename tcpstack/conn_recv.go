@@ -157,6 +157,7 @@ func (c *Conn) noteTimestamp(now mono.Time, s *Segment) {
 	if !c.snap.Timestamps || !s.Options.Has(wire.HasTS) {
 		return
 	}
+	c.relay.noteStamps(s)
 	if c.rcvSeq(c.acked).Less(s.Seq) {
 		c.noteBeyond(s)
 		return

@@ -27,6 +27,10 @@ type relayState struct {
 	beyond  wire.Seq
 	stamp   uint32
 	stamped bool
+
+	newest uint32 // TSval that came, behind a hole too
+	echo   uint32 // TSecr that came last
+	stamps bool   // one came
 }
 
 // answersWanted is how many probes in a row the peer has to answer with a number
@@ -125,6 +129,24 @@ func (c *Conn) Skipped(now mono.Time) {
 		r.stamped = false
 	}
 	c.oweNow()
+}
+
+// noteStamps keeps the newest TSval of acceptable segments, and the last TSecr.
+func (r *relayState) noteStamps(s *Segment) {
+	if !r.stamps || int32(s.Options.TSVal-r.newest) > 0 {
+		r.newest = s.Options.TSVal
+	}
+	r.echo, r.stamps = s.Options.TSEcr, true
+}
+
+// Overtaken raises the TSval to send (Relay) to what the peer echoes, if other,
+// the Conn of the opposite endpoint, has seen as new a one, perhaps behind a hole:
+// the peer got it in order with what went past us, and discards what carries less
+// (RFC 7323, 5.3). The two forge each other's word only together.
+func (c *Conn) Overtaken(other *Conn) {
+	if me, far := &c.relay, &other.relay; me.stamps && far.stamps && int32(far.newest-me.echo) >= 0 {
+		c.SetTimestamp(me.echo)
+	}
 }
 
 // noteBeyond keeps the timestamp of data that waits for a hole to close.

@@ -30,6 +30,7 @@ type BoxConfig struct {
 type Box struct {
 	Seen   *Observer
 	Ended  string // why the connection was ended by accd on purpose; "": it was not
+	Torn   bool   // accd died while it split the handshake: the ends have each agreed on options with somebody else
 	Count  BoxCount
 	Steers int // times the flow asked for steering
 

@@ -147,6 +147,7 @@ func (b *Box) kill() {
 // crash is the end of the process: memory is gone, the ledger stays.
 func (b *Box) crash() {
 	b.gone = true
+	b.Torn = b.Torn || b.flow == nil && b.opening.Splits(b.alarm.now(), b.key)
 	if b.flow != nil {
 		b.mourned = b.flow.Held() != [2]int{} && b.Seen.holds()
 		b.discard()

@@ -74,7 +74,9 @@ func (n *Network) forge(kind Forgery, side splice.Side) *Packet {
 		if !stamps || n.Box == nil {
 			return nil
 		}
-		p.Seq = n.Box.Seen.side[side.Other()].acked.Add(-1 - r.IntN(60000))
+		// Left of the window as accd knows it, too: the endpoint may be further,
+		// but in its place accd cannot know that.
+		p.Seq = n.Box.Seen.side[side.Other()].told.Add(-1 - r.IntN(60000))
 		p.Options.TSVal += 1 << 30
 	case StampLow:
 		if !stamps {

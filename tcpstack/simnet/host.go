@@ -152,7 +152,7 @@ func (h *Host) TooBig(seq wire.Seq, mtu int) {
 // Leap moves the host's clock forward, unless only TIME-WAIT is left of the
 // connection: nobody can say that the peer must not notice its end.
 func (h *Host) Leap(by time.Duration) {
-	if h.End != 0 {
+	if h.End != 0 || h.Conn.State() == tcpstack.TimeWait {
 		return
 	}
 	h.alarm.fast += by

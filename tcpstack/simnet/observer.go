@@ -33,6 +33,8 @@ type Observer struct {
 // sight is what was seen of one endpoint and of the leg towards it.
 type sight struct {
 	iss, acked wire.Seq // acked: the highest acknowledgment the endpoint sent
+	told       wire.Seq // the same of its own packets, which accd could believe
+	anyTold    bool
 	edge       wire.Seq // the largest right edge the endpoint offered
 	anyEdge    bool
 	first      int      // the window of its SYN
@@ -111,6 +113,7 @@ func (o *Observer) heard(f *splice.Flow, p *Packet) {
 	}
 	if p.Flags.Has(wire.ACK) && !p.Flags.Has(wire.RST) {
 		raise(&me.acked, &me.acks, p.Ack)
+		raise(&me.told, &me.anyTold, p.Ack)
 		me.offers(p.Ack.Add(o.window(p)))
 	}
 }

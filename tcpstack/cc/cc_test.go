@@ -148,6 +148,28 @@ func TestSpuriousLoss(t *testing.T) {
 	})
 }
 
+// A mark is never taken back: what an undo says of a loss behind it, for which
+// nothing was reduced, says nothing of it (RFC 3168, 6.1.2).
+func TestSpuriousLossAfterMark(t *testing.T) {
+	for _, name := range Names() {
+		if _, _, _, reduces := row(name); !reduces {
+			continue
+		}
+		l := newLine(mustNew(t, name, Config{}))
+		for range 6 {
+			l.round(l.c.Window())
+		}
+		before := l.c.Window()
+		l.c.Congested(l.now, Signal{Kind: ECN, Delivered: l.delivered})
+		reduced := l.c.Window()
+		l.c.Congested(l.now, Signal{Kind: Loss, Bytes: simMSS, Delivered: l.delivered})
+		l.c.Congested(l.now, Signal{Kind: Spurious, Delivered: l.delivered})
+		if got := l.c.Window(); reduced >= before || got != reduced {
+			t.Errorf("%s: window %d, %d after a mark, %d after undo", name, before, reduced, got)
+		}
+	}
+}
+
 // One reduction per episode, and CE marks count like losses.
 func TestOneReductionPerEpisode(t *testing.T) {
 	for _, name := range Names() {

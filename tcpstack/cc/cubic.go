@@ -20,10 +20,7 @@ type cubic struct {
 	slow  bool    // hystart is in use
 
 	last mono.Time // of the latest ACK
-	undo struct {  // before the last reduction; cwnd 0: none
-		cwnd, ssthresh float64
-		curve          curve
-	}
+	undo curve     // before the last reduction
 }
 
 // curve is the window over time since the last congestion event (RFC 9438,
@@ -144,7 +141,7 @@ func (c *cubic) Congested(_ mono.Time, s Signal) {
 	if yes, repeated := c.reduces(&s); yes && repeated {
 		c.cwnd = c.mss
 	} else if yes {
-		c.undo.cwnd, c.undo.ssthresh, c.undo.curve = c.cwnd, c.ssthresh, c.curve
+		c.undo = c.curve
 		c.prior = c.cwnd
 		switch {
 		case s.Kind == Timeout:
@@ -157,15 +154,15 @@ func (c *cubic) Congested(_ mono.Time, s Signal) {
 		c.epoch = 0
 		beta := c.beta
 		if s.Kind == ECN {
-			beta, c.undo.cwnd = c.marks, 0 // a mark is never taken back
+			beta = c.marks
 		}
 		// RFC 9438, 4.6: of the window, which only grows while it is used.
 		c.reduce(beta*c.cwnd, s.Kind)
 	}
-	if s.Kind == Spurious && c.undo.cwnd > c.cwnd {
+	if s.Kind == Spurious && c.before.cwnd > c.cwnd {
 		// RFC 9438, 4.9: back to the state before the event.
-		c.cwnd, c.ssthresh, c.curve = c.undo.cwnd, c.undo.ssthresh, c.undo.curve
-		c.undo.cwnd = 0
+		c.restore()
+		c.curve = c.undo
 	}
 }
 

@@ -23,8 +23,6 @@ type hybla struct {
 	beta      float64
 	doublings float64 // in a round trip of slow start, at most
 	rho       float64 // at least 1
-
-	undo struct{ cwnd, ssthresh float64 } // before the last reduction; cwnd 0: none
 }
 
 var hyblaParams = []Param{
@@ -81,12 +79,10 @@ func (h *hybla) Congested(_ mono.Time, s Signal) {
 	if yes, repeated := h.reduces(&s); yes && repeated {
 		h.cwnd = h.mss
 	} else if yes {
-		h.undo.cwnd, h.undo.ssthresh = h.cwnd, h.ssthresh
 		h.reduce(h.beta*min(float64(h.flight), h.cwnd), s.Kind) // RFC 5681, eq. 4
 	}
-	if s.Kind == Spurious && h.undo.cwnd != 0 {
-		h.cwnd, h.ssthresh = max(h.cwnd, h.undo.cwnd), h.undo.ssthresh
-		h.undo.cwnd = 0
+	if s.Kind == Spurious {
+		h.restore()
 	}
 }
 

@@ -21,16 +21,15 @@ type ledbat struct {
 	delays
 
 	target   time.Duration
-	maxGain  float64 // divisor of the gain at most
-	decrease float64 // the constant of the multiplicative decrease
-	share    float64 // of the queue at a loss that becomes the target
-	lowered  time.Duration
+	maxGain  float64       // divisor of the gain at most
+	decrease float64       // the constant of the multiplicative decrease
+	share    float64       // of the queue at a loss that becomes the target
+	lowered  time.Duration // the target since the last loss
+	was      time.Duration // lowered, before the last reduction
 
 	rounds   round
 	started  bool // the initial slow start is over
 	slowdown slowdown
-
-	undo struct{ cwnd, ssthresh float64 } // before the last reduction; cwnd 0: none
 }
 
 // slowdown is the initial and periodic retreat (4.4): two segments for two
@@ -164,7 +163,7 @@ func (l *ledbat) Congested(_ mono.Time, s Signal) {
 	if yes, repeated := l.reduces(&s); yes && repeated {
 		l.cwnd = l.mss
 	} else if yes {
-		l.undo.cwnd, l.undo.ssthresh = l.cwnd, l.ssthresh
+		l.was = l.lowered
 		if l.share < 1 && s.Kind != Timeout {
 			l.lowered = min(max(time.Duration(l.share*float64(l.queue())), delayNoise), l.target)
 		}
@@ -179,9 +178,8 @@ func (l *ledbat) Congested(_ mono.Time, s Signal) {
 		}
 		l.slowdown.back = l.ssthresh
 	}
-	if s.Kind == Spurious && l.undo.cwnd != 0 {
-		l.cwnd, l.ssthresh = max(l.cwnd, l.undo.cwnd), l.undo.ssthresh
-		l.undo.cwnd = 0
+	if s.Kind == Spurious && l.restore() {
+		l.lowered = l.was
 	}
 }
 

@@ -8,8 +8,6 @@ type reno struct {
 	beta    float64
 	ecnBeta float64
 	counted float64 // bytes acknowledged since the window last grew
-
-	undo struct{ cwnd, ssthresh float64 } // before the last reduction; cwnd 0: none
 }
 
 var renoParams = []Param{
@@ -48,19 +46,16 @@ func (r *reno) Congested(_ mono.Time, s Signal) {
 	if yes, repeated := r.reduces(&s); yes && repeated {
 		r.cwnd = r.mss
 	} else if yes {
-		r.undo.cwnd, r.undo.ssthresh = r.cwnd, r.ssthresh
 		beta := r.beta
 		if s.Kind == ECN {
-			beta, r.undo.cwnd = r.ecnBeta, 0 // a mark is never taken back
+			beta = r.ecnBeta
 		}
 		// RFC 5681, eq. 4: of the flight, not of the window.
 		r.reduce(beta*min(float64(r.flight), r.cwnd), s.Kind)
 		r.counted = 0
 	}
-	if s.Kind == Spurious && r.undo.cwnd != 0 {
-		// RFC 4015, 3.2 step 9: as if nothing had happened.
-		r.cwnd, r.ssthresh = max(r.cwnd, r.undo.cwnd), r.undo.ssthresh
-		r.undo.cwnd = 0
+	if s.Kind == Spurious {
+		r.restore()
 	}
 }
 

@@ -22,6 +22,8 @@ type window struct {
 	timeout    bool // recovering from a timeout, so in slow start meanwhile
 	backedOff  bool // nothing was delivered since the last timeout
 
+	before struct{ cwnd, ssthresh float64 } // the last reduction; cwnd 0: it stands
+
 	bandwidth int64         // bytes per second, recent; 0: unknown
 	minRTT    time.Duration // 0: unknown
 }
@@ -145,11 +147,26 @@ func (w *window) reduces(s *Signal) (yes, repeated bool) {
 // reduce sets the threshold, and the window to it, or after a timeout to one
 // segment, the loss window (RFC 5681, 3.1).
 func (w *window) reduce(ssthresh float64, kind Kind) {
+	w.before.cwnd, w.before.ssthresh = w.cwnd, w.ssthresh
+	if kind == ECN {
+		w.before.cwnd = 0 // a mark is never taken back
+	}
 	w.ssthresh = max(ssthresh, 2*w.mss) // RFC 5681, eq. 4
 	w.cwnd = w.ssthresh
 	if kind == Timeout {
 		w.cwnd = w.mss
 	}
+}
+
+// restore takes the last reduction back, if it may be: as if nothing had happened
+// (RFC 4015, 3.2 step 9).
+func (w *window) restore() (done bool) {
+	if w.before.cwnd == 0 {
+		return false
+	}
+	w.cwnd, w.ssthresh = max(w.cwnd, w.before.cwnd), w.before.ssthresh
+	w.before.cwnd = 0
+	return true
 }
 
 // Window implements Controller.

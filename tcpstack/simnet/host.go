@@ -150,7 +150,8 @@ func (h *Host) TooBig(seq wire.Seq, mtu int) {
 }
 
 // Leap moves the host's clock forward, unless only TIME-WAIT is left of the
-// connection: nobody can say that the peer must not notice its end.
+// connection, whether or not the application has read everything: nobody can say that
+// the peer must not notice its end.
 func (h *Host) Leap(by time.Duration) {
 	if h.End != 0 || h.Conn.State() == tcpstack.TimeWait {
 		return

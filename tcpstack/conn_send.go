@@ -281,7 +281,7 @@ func (c *Conn) sendProbe(now mono.Time, p *Packet) bool {
 
 // sendAck sends a pure ACK, with what SACK has to say (RFC 2018, 4; RFC 2883).
 func (c *Conn) sendAck(now mono.Time, p *Packet) bool {
-	p.Seq = c.seq(c.nxt)
+	p.Seq = c.seq(c.ackSeq())
 	c.stamp(now, p)
 	if c.snap.SACK && !c.hold {
 		o, limit := &p.Options, 4
@@ -300,6 +300,17 @@ func (c *Conn) sendAck(now mono.Time, p *Packet) bool {
 	}
 	c.acknowledge(p)
 	return true
+}
+
+// ackSeq gives the offset of what carries no data: SND.NXT (RFC 9293, 3.10.7.4) or,
+// where the peer has shrunk its window by more than the rounding of its scale, the
+// window's edge, because beyond that it would not heed the ACK. If both windows have
+// shrunk, no ACK would ever get through (Linux's tcp_acceptable_seq does the same).
+func (c *Conn) ackSeq() uint64 {
+	if edge := max(c.edge, c.una); c.nxt >= edge+1<<c.snap.SndScale {
+		return edge
+	}
+	return c.nxt
 }
 
 // persistWait starts the zero-window probes.

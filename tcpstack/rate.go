@@ -69,8 +69,10 @@ func (r *rateState) sample(now mono.Time, minRTT time.Duration, a *cc.Ack) {
 	a.PriorDelivered, a.PriorLost, a.TxInFlight, a.AppLimited = p.delivered, p.lostTotal, p.inFlight, p.appLimited
 	interval := max(p.at.Sub(p.firstSent), now.Sub(p.deliveredAt))
 	a.Interval = interval
-	if interval <= 0 || interval < minRTT {
-		return // a sample shorter than a round trip is a burst, not a rate
+	if interval <= 0 || interval < minRTT || interval > rtoMax {
+		// A sample shorter than a round trip is a burst, not a rate; in a longer one
+		// than any path takes the clock has leapt.
+		return
 	}
 	a.Rate = int64(float64(r.delivered-p.delivered) * float64(time.Second) / float64(interval))
 	if !a.AppLimited || a.Rate > r.recent {

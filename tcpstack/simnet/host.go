@@ -153,7 +153,7 @@ func (h *Host) TooBig(seq wire.Seq, mtu int) {
 // connection, whether or not the application has read everything: nobody can say that
 // the peer must not notice its end.
 func (h *Host) Leap(by time.Duration) {
-	if h.End != 0 || h.Conn.State() == tcpstack.TimeWait {
+	if h.End != 0 || h.state == hostActive && h.Conn.State() == tcpstack.TimeWait {
 		return
 	}
 	h.alarm.fast += by

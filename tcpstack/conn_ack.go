@@ -47,6 +47,11 @@ func (c *Conn) receiveAck(now mono.Time, s *Segment, ack uint64) {
 	if d.oldest > 0 && !d.again {
 		c.rtt.sample(d.oldest)
 		c.rtt.observe(now, d.latest)
+	} else if d.latest > 0 && d.latest < c.rtt.base() {
+		// RFC 8961, 4 (3): what was sent once has arrived, within the RTO as it is
+		// without backoff. Where no sample ever comes, because every ACK is about
+		// something sent again too, one timeout would follow another more slowly.
+		c.rtt.backoff = 0
 	}
 	if advanced {
 		c.timeouts = 0
@@ -269,7 +274,7 @@ func (c *Conn) window(s *Segment, ack uint64) bool {
 func (c *Conn) withoutSACK(now mono.Time, s *Segment, advanced, other bool, d *delivery) (known int) {
 	if advanced {
 		known = max(0, d.bytes-c.rec.left()*c.mss)
-		c.rec.vain = 0
+		c.rec.vain, c.rec.late, c.rec.twice = 0, 0, false
 		if c.goingBack() {
 			c.goBack(d.resent)
 			c.rec.vain = d.repeats

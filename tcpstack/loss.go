@@ -120,13 +120,17 @@ func (c *Conn) detectInDrain(now mono.Time) {
 	if c.rtt.srtt == 0 {
 		return
 	}
-	patience := c.rtt.srtt + max(c.rtt.srtt/4, 4*c.rtt.rttvar)
+	patience := c.patience()
 	for r := c.sent.oldest(); r != nil && r.at.Add(patience) <= now; {
 		next := c.sent.after(r)
 		c.markLost(now, r)
 		r = next
 	}
 }
+
+// patience gives within what time an answer comes nearly always: well over a round
+// trip.
+func (c *Conn) patience() time.Duration { return c.rtt.srtt + max(c.rtt.srtt/4, 4*c.rtt.rttvar) }
 
 // markLost takes a packet out of the network. The first one begins an episode.
 func (c *Conn) markLost(now mono.Time, r *sent) {

@@ -40,6 +40,8 @@ type recovery struct {
 	// Peers without SACK (RFC 6582).
 	dupAcks int
 	vain    int  // of them, as many as what a timeout sent again in vain may cause
+	late    int  // of them, that answer what was sent after the first segment was sent again,
+	twice   bool // which was found to be lost once more
 	partial bool // an ACK before point has come: the timer runs on
 }
 
@@ -191,6 +193,7 @@ func (c *Conn) duplicate(now mono.Time, off uint64, n int) {
 // dupAck counts a duplicate ACK of a peer without SACK (RFC 5681, 2) and starts
 // fast retransmit at the third (RFC 6582, 3.2).
 func (c *Conn) dupAck(now mono.Time) {
+	c.lostAgain(now)
 	if c.rec.phase == fast && c.rec.dupAcks*c.mss >= c.rec.flightSize {
 		return // RFC 5681, 3.2: there were no more segments that could cause any
 	}
@@ -200,6 +203,30 @@ func (c *Conn) dupAck(now mono.Time) {
 	// that many speak of a loss, as RFC 6582, 4 has it by other signs: without them a
 	// loss right behind the recovery point takes another timeout, longer than this one.
 	if c.rec.phase == open && c.rec.dupAcks == dupThresh+c.rec.vain && c.una >= c.rec.point {
+		c.headLost(now)
+	}
+}
+
+// lostAgain finds out in recovery that the first segment was lost once more after it
+// was sent again, which RFC 6582 leaves to the timer: enough duplicate ACKs answer what
+// was sent after it, as RACK has it with SACK (RFC 8985, 6.2). After a timeout all that
+// comes in a round trip do but those for what was sent again in vain, as everything goes
+// again in order; else those do that come well over a round trip later.
+func (c *Conn) lostAgain(now mono.Time) {
+	r, h := &c.rec, c.sent.at(0)
+	if r.phase == open || c.rtt.srtt == 0 || h.fate != flying || !h.again {
+		return
+	}
+	wait := c.patience() + max(0, c.rack.rtt-c.rtt.srtt)
+	if c.goingBack() && !r.twice {
+		wait = c.rtt.min
+	}
+	if now < h.at.Add(wait) {
+		return
+	}
+	if r.late++; r.late >= dupThresh+r.vain {
+		r.late, r.twice = 0, true
+		r.allow = max(r.allow, c.mss)
 		c.headLost(now)
 	}
 }

@@ -164,6 +164,10 @@ func (h *handshake) spoil(why Reason) {
 func (h *handshake) repeat(now mono.Time, x *half, s *tcpstack.Segment, m Meta) {
 	set := s.Options.Set &^ wire.HasFastOpen
 	switch {
+	case x == &h.syn && h.split && h.synAck.at != 0 && x.iss != s.Seq:
+		// The server has answered the one that is being split: whoever forges
+		// another does not undo that.
+		return
 	case x.at != 0 && x == &h.syn && x.iss != s.Seq:
 		// Port reuse: another connection, from the beginning.
 		*h = handshake{tuple: h.tuple, touched: h.touched}

@@ -73,3 +73,26 @@ func TestSplitLeavesOddFlags(t *testing.T) {
 		}
 	}
 }
+
+// A forged SYN does not take a split handshake apart that the server has answered: it
+// is relayed for what it is, and the endpoints go on with what was agreed on.
+func TestSplitKeepsToItsSYN(t *testing.T) {
+	r := newSplit(t)
+	r.rewrite(Client, r.syn(Client), 1400)
+	r.rewrite(Server, r.syn(Server), 0)
+	forged := r.syn(Client)
+	forged.Seq, forged.Options.Set = forged.Seq.Add(1<<30), 0
+	r.hear(Client, forged)
+	if r.opening.Rewrite(r.now, Client, tuple, forged, &r.terms, 1400, &r.pkt) {
+		t.Error("the forged SYN is rewritten")
+	}
+	answer := r.syn(Server)
+	answer.Ack = forged.Seq.Add(1)
+	r.hear(Server, answer)
+	if r.opening.Rewrite(r.now, Server, tuple, answer, nil, 0, &r.pkt) {
+		t.Error("an answer to it is rewritten")
+	}
+	if !r.hear(Client, r.seg(Client, 0, 0, 0)) || !r.flow.Split() {
+		t.Error("the handshake made no split flow")
+	}
+}

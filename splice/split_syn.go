@@ -35,12 +35,12 @@ func (o *Opening) Rewrite(now mono.Time, from Side, client wire.Tuple, s *tcpsta
 		return false
 	}
 	answer := s.Flags.Has(wire.ACK)
-	if !answer && terms != nil && terms.Split && !h.syn.again && h.bad == None && h.syn.data == 0 && !s.Flags.Any(wire.FIN|wire.URG) && s.Options.Set&wire.HasFastOpen == 0 {
+	if !answer && !h.split && terms != nil && terms.Split && !h.syn.again && h.bad == None && h.syn.data == 0 && !s.Flags.Any(wire.FIN|wire.URG) && s.Options.Set&wire.HasFastOpen == 0 {
 		h.split, h.scale = true, terms.WindowScale()
 		h.mss = [2]uint16{Client: terms.mss(Client, client.Is4()), Server: uint16(mss)}
 		h.ecn = terms.ecn(h.syn.flags)
 	}
-	if !h.split || answer != (from == Server) {
+	if !h.split || answer != (from == Server) || !answer && s.Seq != h.syn.iss || answer && s.Ack != h.syn.iss.Add(1) {
 		return false
 	}
 	to := from.Other()

@@ -79,14 +79,11 @@ func (t *Terms) WindowScale() (n uint8) {
 
 // mss gives the MSS option for the endpoint at side.
 func (t *Terms) mss(side Side, is4 bool) uint16 {
-	headers, mtu := wire.IPv4Len+wire.TCPLen, t.Leg[side].MTU
-	if !is4 {
-		headers = wire.IPv6Len + wire.TCPLen
-	}
+	mtu := t.Leg[side].MTU
 	if mtu == 0 {
 		mtu = 1500
 	}
-	return uint16(min(mtu-headers, 65535))
+	return uint16(min(mtu-wire.HeadersLen(is4), 65535))
 }
 
 // clock gives the TSval for the endpoint at side, in milliseconds: those of the
@@ -172,7 +169,7 @@ func (h *handshake) ecnBits(to Side) wire.Flags {
 
 // agree fills what the leg to a side has agreed on of ECN.
 func (h *handshake) agree(side Side, s *tcpstack.Snapshot) {
-	ect := true
+	var ect bool
 	if side == Client {
 		s.ECN = h.ecn[Client].Grant(h.syn.flags)
 		s.AwaitThird = true

@@ -78,7 +78,7 @@ func (c *Conn) sendSYN(now mono.Time, p *Packet) {
 // offeredMSS gives the MSS option to send: what arrives may be as long as the MTU,
 // whatever its options (RFC 9293, 3.7.1; RFC 6691), or what OfferMSS allows.
 func (c *Conn) offeredMSS() uint16 {
-	n := min(c.cfg.mtu()-headers(&c.snap.Tuple), maxWindow16)
+	n := min(c.cfg.mtu()-wire.HeadersLen(c.snap.Tuple.Is4()), maxWindow16)
 	if c.open.mss > 0 {
 		n = min(n, int(c.open.mss))
 	}

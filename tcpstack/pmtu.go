@@ -65,7 +65,7 @@ type pathMTU struct {
 // announced (RFC 9293, 3.7.1; RFC 6691: its MSS option counts no options) and
 // what an earlier Conn has found.
 func (c *Conn) initPathMTU() {
-	head, standard, floor := headers(&c.snap.Tuple), 536, floorIPv4
+	head, standard, floor := wire.HeadersLen(c.snap.Tuple.Is4()), 536, floorIPv4
 	if !c.snap.Tuple.Is4() {
 		standard, floor = 1220, floorIPv6
 	}
@@ -274,13 +274,4 @@ func (cfg *Config) mtu() int {
 		return defaultMTU
 	}
 	return cfg.MTU
-}
-
-// headers gives the bytes of the IP and TCP headers of a connection's packets,
-// without options.
-func headers(t *wire.Tuple) int {
-	if t.Is4() {
-		return wire.IPv4Len + wire.TCPLen
-	}
-	return wire.IPv6Len + wire.TCPLen
 }

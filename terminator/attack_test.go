@@ -77,7 +77,7 @@ func (c *crowd) step() {
 	const size = 4 * segment
 	for _, m := range c.members {
 		for m.nxt+size <= m.edge && m.nxt-m.una < memberWindow {
-			head := wire.EthLen + headers(false) + 12
+			head := wire.EthLen + wire.HeadersLen(true) + 12
 			pattern(c.scratch[head:head+size], m.nxt)
 			f, l4 := c.build(m.name.Reverse(), splice.WAN, m.isn+1+uint32(m.nxt), m.isn+1, 512, &serverTS, size)
 			vh := partial(l4)

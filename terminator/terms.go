@@ -27,14 +27,6 @@ func newSecret() tcpstack.Secret {
 	return tcpstack.SecretOf(b)
 }
 
-// headers are the bytes of IP and TCP headers without options.
-func headers(is6 bool) int {
-	if is6 {
-		return wire.IPv6Len + wire.TCPLen
-	}
-	return wire.IPv4Len + wire.TCPLen
-}
-
 // terms remembers what verdicts mean for flows, so that a new flow allocates
 // nothing.
 type terms struct {
@@ -116,9 +108,9 @@ func (t *terms) leg(p *policy.Profile, n policy.Network) *tcpstack.Config {
 }
 
 // carries gives the largest MSS that a network carries.
-func (t *terms) carries(n policy.Network, is6 bool) int { return t.mtu[n] - headers(is6) }
+func (t *terms) carries(n policy.Network, is6 bool) int { return t.mtu[n] - wire.HeadersLen(!is6) }
 
 // clamp gives the largest MSS that all networks carry.
 func (t *terms) clamp(is6 bool) int {
-	return min(t.mtu[0], t.mtu[1], t.mtu[2]) - headers(is6)
+	return min(t.mtu[0], t.mtu[1], t.mtu[2]) - wire.HeadersLen(!is6)
 }

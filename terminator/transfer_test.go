@@ -63,7 +63,7 @@ func (x *transfer) step() {
 		size *= 10
 	}
 	for !x.paused && x.nxt+size <= x.edge {
-		head := wire.EthLen + headers(!x.name.Is4()) + 12
+		head := wire.EthLen + wire.HeadersLen(x.name.Is4()) + 12
 		pattern(x.scratch[head:head+size], x.nxt)
 		f, l4 := x.build(x.name.Reverse(), splice.WAN, 5001+uint32(x.nxt), 1001, 512, &serverTS, size)
 		vh := wire.VirtioHeader{}

@@ -13,6 +13,14 @@ const (
 	TCPLen  = 20
 )
 
+// HeadersLen gives the bytes of the IP and TCP headers of a packet, without options.
+func HeadersLen(is4 bool) int {
+	if is4 {
+		return IPv4Len + TCPLen
+	}
+	return IPv6Len + TCPLen
+}
+
 // EtherTypes and protocol numbers.
 const (
 	EtherIPv4   = 0x0800

@@ -95,8 +95,8 @@ func (c *Conn) receiveAck(now mono.Time, s *Segment, ack uint64) {
 	a.OnlySACK = !advanced
 	a.Acked, a.Lost = d.bytes, int(max(0, c.rate.lost-lostBefore))
 	a.InFlight = c.pipe()
-	if !d.again {
-		a.RTT = d.latest
+	if !d.again && d.latest <= rtoMax {
+		a.RTT = d.latest // in a longer one the clock has leapt
 	}
 	a.SRTT, a.MinRTT = c.rtt.srtt, c.rtt.min
 	a.Recovery = c.rec.phase != open || c.ecn.reducing

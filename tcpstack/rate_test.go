@@ -27,3 +27,18 @@ func TestRateLeap(t *testing.T) {
 		}
 	}
 }
+
+// TestRoundTripLeap: neither the Conn nor its controller believes a round trip across a
+// leap of the clock.
+func TestRoundTripLeap(t *testing.T) {
+	for _, tt := range []struct{ took, rtt time.Duration }{{time.Second, time.Second}, {5 * time.Hour, 0}} {
+		s := tell(t, config("bbr"), nil)
+		s.write(1000)
+		s.flush()
+		s.wait(tt.took)
+		s.peer(0, 0, 1000)
+		if srtt, _ := s.c.RTT(); srtt != tt.rtt || s.c.told.RTT != tt.rtt {
+			t.Errorf("an ACK after %v: round trip %v, the controller was told %v; want %v", tt.took, srtt, s.c.told.RTT, tt.rtt)
+		}
+	}
+}

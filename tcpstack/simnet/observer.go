@@ -25,6 +25,7 @@ type Observer struct {
 	split bool
 	// blind: the legs have numbers of their own, too. Both ends compare every byte.
 	blind bool
+	reset bool // an endpoint has reset the connection
 	lied  bool // a forged packet came, which may have told of a window
 	was   splice.State
 	cut   [2]wire.Seq // acknowledged to each side when drain began
@@ -96,6 +97,7 @@ func (o *Observer) heard(f *splice.Flow, p *Packet) {
 			me.scale = min(p.Options.WScale, wire.MaxWScale)
 		}
 	}
+	o.reset = o.reset || p.Flags.Has(wire.RST)
 	leg := o.leg(f, p.From)
 	me.ahead = leg != nil && leg.SndNxt().Less(p.Ack)
 	me.fresh = !me.anyCame || me.came.Less(p.End())
@@ -130,11 +132,13 @@ func (s *sight) borrow(p *Packet) {
 }
 
 // took notes a packet that ended at accd. A mark on what nobody has sent before is
-// to be echoed; what came before may be an old duplicate, and what acknowledges
-// more than accd sent is asked about first.
+// to be echoed; what came before may be an old duplicate, what acknowledges more than
+// accd sent is asked about first, the mark of what is beyond the window is not heeded
+// (RFC 3168, 6.1.5), and when the other end has reset the connection nothing is.
 func (o *Observer) took(f *splice.Flow, p *Packet) {
 	me := &o.side[p.From]
-	if p.ECN == wire.CE && me.fresh && !me.ahead && len(p.Data) > 0 && !p.Bad && !p.Forged && !o.lied &&
+	beyond := me.anyRight && me.right.LessEq(p.Seq)
+	if p.ECN == wire.CE && me.fresh && !me.ahead && !beyond && !o.reset && len(p.Data) > 0 && !p.Bad && !p.Forged && !o.lied &&
 		f.Record().ECN && f.State() == splice.InCustody && o.was == splice.InCustody {
 		me.echo = true
 	}

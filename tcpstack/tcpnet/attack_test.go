@@ -192,9 +192,10 @@ func stranger(rng *rand.Rand, to [6]byte) []byte {
 		return b[:86]
 	}
 	o := wire.Options{Set: wire.OptionSet(rng.Uint32()) & (wire.HasMSS | wire.HasTS | wire.HasWScale | wire.HasSACKPermitted), MSS: uint16(rng.Uint32()), WScale: uint8(rng.Uint32())}
+	flag := wire.Flags(1) << rng.IntN(8)
 	h := wire.Header{
 		DstMAC: to, SrcMAC: mac, Tuple: wire.TupleOf(netip.AddrPortFrom(from, uint16(rng.Uint32())), netip.AddrPortFrom(us, uint16(80+rng.IntN(2)))),
-		TTL: 64, Seq: wire.SeqOf(rng.Uint32()), Ack: wire.SeqOf(rng.Uint32()), Flags: wire.Flags(1<<rng.IntN(8) | 1<<rng.IntN(8)), Window: uint16(rng.Uint32()), Options: &o,
+		TTL: 64, Seq: wire.SeqOf(rng.Uint32()), Ack: wire.SeqOf(rng.Uint32()), Flags: flag | 1<<rng.IntN(8), Window: uint16(rng.Uint32()), Options: &o,
 	}
 	n, _ := h.Put(b)
 	return b[:n]

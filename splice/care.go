@@ -151,8 +151,14 @@ func (f *Flow) hole(now mono.Time, far Side, rtt time.Duration) {
 	f.c.conn[far].Probe()
 }
 
+// silentAfter is how many timeouts in a row, or probes of a closed window, show that
+// a leg is silent. Fewer are what queues and losses do: where 2 of 5 packets are
+// lost, one timeout in 250 is followed by as many.
+const silentAfter = 5
+
 // silent puts the tuple into the steering set again when a leg has not answered
-// for two RTO, and drains after two more. It reports a drain.
+// for two RTO, and drains after two more, and no sooner than what waits for the
+// leg was sent in vain silentAfter times. It reports a drain.
 func (f *Flow) silent(now mono.Time, side Side) bool {
 	conn, l := &f.c.conn[side], &f.c.leg[side]
 	if l.asked < conn.Heard() {
@@ -166,6 +172,7 @@ func (f *Flow) silent(now mono.Time, side Side) bool {
 		if f.env.Steer != nil {
 			f.env.Steer(f.rec.Tuple)
 		}
+	case f.c.stream[side.Other()].Len() > 0 && conn.Unanswered() < silentAfter && !conn.Swallowed():
 	case !l.steered.IsZero() && now.Sub(l.steered) >= 2*rto:
 		f.Drain(now, Silent)
 		return true

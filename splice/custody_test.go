@@ -472,8 +472,8 @@ func TestHoleProbed(t *testing.T) {
 	r.out = nil
 }
 
-// TestSilentLeg: a leg silent for two RTO is steered again, and still silent
-// drains; then the flow is given up without a word, because the client has said
+// TestSilentLeg: a leg silent for two RTO is steered again, and still silent after
+// five timeouts drains; then the flow is given up without a word, because the client has said
 // nothing since.
 func TestSilentLeg(t *testing.T) {
 	r := establish(t)
@@ -484,6 +484,8 @@ func TestSilentLeg(t *testing.T) {
 		t.Errorf("steered %d times", r.steered)
 	}
 	r.advance(2 * time.Second)
+	r.wantState(InCustody) // after few timeouts it may be loss
+	r.advance(10 * time.Second)
 	r.wantState(Draining)
 	r.wantCount(Silent, 1)
 	r.out = nil

@@ -266,6 +266,10 @@ func (c *Conn) Closed() bool { return c.sndClosed && c.rcvClosed && c.acked == c
 // Backoff gives the timeouts in a row without progress.
 func (c *Conn) Backoff() int { return c.timeouts }
 
+// Unanswered gives the timeouts in a row without progress, or the probes of a
+// closed window since the peer was heard.
+func (c *Conn) Unanswered() int { return max(c.timeouts, c.retx.probes) }
+
 // Heard gives when the last believable segment came.
 func (c *Conn) Heard() mono.Time { return c.heard }
 

@@ -193,6 +193,7 @@ type status struct {
 		Untouched  directions       `json:"passed_bytes"`
 		HandoffTCP int64            `json:"handoff_tcp"`
 		Panics     int64            `json:"panics"`
+		Gaps       int64            `json:"gaps"`
 	} `json:"terminator"`
 }
 
@@ -284,7 +285,10 @@ const custody = 0.95
 // them to have been in accd's custody.
 func (d *daemon) inCustody(t testing.TB, up, down int64, move func() error) {
 	t.Helper()
-	d.measured(t, move, func(taken directions) error {
+	d.measured(t, move, func(taken directions, gaps int64) error {
+		if stoodStill(t, gaps) {
+			return nil
+		}
 		for _, x := range []struct {
 			way        string
 			sent, took int64
@@ -301,7 +305,7 @@ func (d *daemon) inCustody(t testing.TB, up, down int64, move func() error) {
 // untouched runs what moves payload that must not be in accd's custody.
 func (d *daemon) untouched(t testing.TB, move func() error) {
 	t.Helper()
-	d.measured(t, move, func(taken directions) error {
+	d.measured(t, move, func(taken directions, _ int64) error {
 		if taken != (directions{}) {
 			return fmt.Errorf("accd acknowledged %d bytes up and %d down of what it must leave alone", taken.Up, taken.Down)
 		}
@@ -309,7 +313,20 @@ func (d *daemon) untouched(t testing.TB, move func() error) {
 	})
 }
 
-func (d *daemon) measured(t testing.TB, move func() error, judge func(taken directions) error) {
+// stoodStill reports that accd had gaps: it got no processor for half a second,
+// on a machine that is too busy. Its flows pass for a while then, as they must, and
+// what it took says nothing.
+func stoodStill(t testing.TB, gaps int64) bool {
+	t.Helper()
+	if gaps > 0 {
+		t.Logf("accd stood still, %d turns came too late: what it took is not judged", gaps)
+	}
+	return gaps > 0
+}
+
+// measured runs move, and if that went well lets judge see what accd acknowledged
+// meanwhile, and how many gaps it had.
+func (d *daemon) measured(t testing.TB, move func() error, judge func(taken directions, gaps int64) error) {
 	t.Helper()
 	if d == nil {
 		check(t, move())
@@ -319,7 +336,7 @@ func (d *daemon) measured(t testing.TB, move func() error, judge func(taken dire
 	err := move()
 	after := d.status().Terminator
 	if err == nil {
-		err = judge(directions{after.Taken.Up - before.Taken.Up, after.Taken.Down - before.Taken.Down})
+		err = judge(directions{after.Taken.Up - before.Taken.Up, after.Taken.Down - before.Taken.Down}, after.Gaps-before.Gaps)
 	}
 	if err == nil {
 		return

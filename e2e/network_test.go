@@ -125,6 +125,7 @@ func newNetwork(t testing.TB, s shape) *network {
 	if s.masquerade {
 		must(t, n.box.Masquerade(boxWAN))
 	}
+	n.settle()
 	n.dir, err = os.MkdirTemp("", "accd-e2e-")
 	must(t, err)
 	t.Cleanup(func() { check(t, os.RemoveAll(n.dir)) })
@@ -132,6 +133,26 @@ func newNetwork(t testing.TB, s shape) *network {
 		n.meet()
 	}
 	return n
+}
+
+// settle waits until the box has its own IPv6 addresses: the kernel adds them some
+// time after a device is up, and what is compared with later must not lack them.
+func (n *network) settle() {
+	n.t.Helper()
+	missing := ""
+	if !await(patience, func() bool {
+		local := sh(n.t, n.box, "ip -6 route show table local type local")
+		for _, dev := range []string{boxLAN, boxWAN} {
+			// The address of the network, and the link-local one.
+			if strings.Count(local, " dev "+dev+" ") < 2 {
+				missing = dev
+				return false
+			}
+		}
+		return true
+	}) {
+		n.t.Fatalf("after %v %s of the box lacks IPv6 addresses", patience, missing)
+	}
 }
 
 // meet lets all neighbours find each other, so that no test pays for that.

@@ -302,12 +302,17 @@ func (c *Conn) sendAck(now mono.Time, p *Packet) bool {
 	return true
 }
 
-// ackSeq gives the offset of what carries no data: SND.NXT (RFC 9293, 3.10.7.4) or,
-// where the peer has shrunk its window by more than the rounding of its scale, the
-// window's edge, because beyond that it would not heed the ACK. If both windows have
-// shrunk, no ACK would ever get through (Linux's tcp_acceptable_seq does the same).
+// ackSeq gives the offset of what carries no data: SND.NXT (RFC 9293, 3.10.7.4). A peer
+// that has shrunk its window by more than the rounding of its scale may not heed an ACK
+// there, because it lies beyond its window (so Linux's tcp_acceptable_seq keeps to the
+// edge), nor at the edge, because it has got what lies beyond. ACKs take turns, or none
+// would ever get through where both windows have shrunk.
 func (c *Conn) ackSeq() uint64 {
-	if edge := max(c.edge, c.una); c.nxt >= edge+1<<c.snap.SndScale {
+	edge := max(c.edge, c.una)
+	if c.nxt < edge+1<<c.snap.SndScale {
+		return c.nxt
+	}
+	if c.ack.inside = !c.ack.inside; c.ack.inside {
 		return edge
 	}
 	return c.nxt

@@ -21,6 +21,7 @@ type ackState struct {
 	dups     int       // ACKs for segments out of order, sent at once since RCV.NXT moved
 	held     int       // segments behind a hole that wait for an ACK
 	withheld bool      // the last ACK said less than RCV.NXT, for the limit's sake
+	inside   bool      // the peer has shrunk its window: the last ACK kept to it
 	dsack    wire.Block
 	haveD    bool // dsack is to be reported, once (RFC 2883, 4)
 }

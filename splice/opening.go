@@ -111,7 +111,9 @@ func (o *Opening) slot(now mono.Time, t *wire.Tuple, make bool) *handshake {
 	for i := range set {
 		h := &set[i]
 		if h.touched != 0 && h.tuple == *t {
-			if now.Sub(h.touched) < slotLife {
+			// A split handshake stays until its place is needed or its client
+			// begins anew: its ends have nothing in common.
+			if now.Sub(h.touched) < slotLife || h.split && !make {
 				h.touched = now
 				return h
 			}

@@ -124,6 +124,32 @@ func TestSplitSlotStays(t *testing.T) {
 	}
 }
 
+// A split handshake goes on after a time in which others are forgotten, as when the
+// clock leaps: the ends of one that passes would not agree on what windows mean. A
+// client that begins anew is a client that begins.
+func TestSplitSlotOutlivesTime(t *testing.T) {
+	r := newSplit(t)
+	r.rewrite(Client, r.syn(Client), 1400)
+	r.now = r.now.Add(time.Hour)
+	r.rewrite(Server, r.syn(Server), 0)
+	r.now = r.now.Add(time.Hour)
+	if !r.hear(Client, r.seg(Client, 0, 0, 0)) || !r.flow.Split() {
+		t.Error("the handshake was forgotten")
+	}
+	r.flow.Forsake()
+
+	r = newSplit(t)
+	r.rewrite(Client, r.syn(Client), 1400)
+	r.rewrite(Server, r.syn(Server), 0)
+	r.now = r.now.Add(slotLife)
+	r.isn[Client] = r.isn[Client].Add(1 << 20)
+	r.rewrite(Client, r.syn(Client), 1400)
+	r.isn[Server] = r.isn[Server].Add(1 << 20)
+	if p := r.rewrite(Server, r.syn(Server), 0); p.Seq != r.isn[Server] {
+		t.Errorf("the client is answered with %v", p.Seq)
+	}
+}
+
 // The server hears the third segment only once the client has sent it: a forged
 // SYN opens nothing.
 func TestSplitCompletesWithTheClient(t *testing.T) {

@@ -257,7 +257,7 @@ func (h *Host) read(now mono.Time) {
 }
 
 // rcvSlack is what a window rounded up to its scale may let in.
-func (h *Host) rcvSlack() int { return 2 << max(h.cfg.WScale, 0) }
+func (h *Host) rcvSlack() int { return 2 << h.Conn.Scale() }
 
 // write lets the application write as far as the send buffer goes.
 func (h *Host) write(now mono.Time) {

@@ -66,6 +66,13 @@ func (l *Listener) Half() int { return l.half }
 // Stats gives the counts.
 func (l *Listener) Stats() *ListenerStats { return &l.stats }
 
+// CookieAt gives when a cookie was sent last; 0: none was.
+func (l *Listener) CookieAt() mono.Time { return l.last }
+
+// Expect says that another Listener with the same secrets, whose place this one
+// takes, sent its last cookie at at.
+func (l *Listener) Expect(at mono.Time) { l.last = max(l.last, at) }
+
 // Receive looks at a segment for which there is no Conn; key.Src is our side. With
 // Answered p is filled. With Ignored and Answered it takes the payload.
 func (l *Listener) Receive(now mono.Time, key *wire.Tuple, s *Segment, p *Packet) Arrival {

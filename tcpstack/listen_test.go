@@ -53,6 +53,18 @@ func synOpts(options string) wire.Options {
 	return s.Options
 }
 
+// A Listener that takes the place of another knows its cookies.
+func TestCookieOutlivesItsListener(t *testing.T) {
+	p := listenOn(t, 0, config("reno"))
+	p.peer(Answered, Segment{Seq: wire.SeqOf(77), Flags: wire.SYN})
+	ack := Segment{Seq: wire.SeqOf(78), Ack: p.pkt.Seq.Add(1), Flags: wire.ACK}
+	at := p.l.CookieAt()
+	p.l = listenOn(t, 0, config("reno")).l
+	p.peer(Answered, ack) // an RST: it has sent none
+	p.l.Expect(at)
+	p.peer(Opens, ack)
+}
+
 // RFC 9293, 3.10.7.2, step by step.
 func TestListen(t *testing.T) {
 	p := listenOn(t, 10, config("reno"))

@@ -8,6 +8,7 @@ import (
 	"accd/splice"
 	"accd/tcpstack"
 	"accd/tcpstack/cc"
+	"accd/tcpstack/mono"
 	"accd/tcpstack/wire"
 )
 
@@ -30,11 +31,12 @@ func newSecret() tcpstack.Secret {
 // terms remembers what verdicts mean for flows, so that a new flow allocates
 // nothing.
 type terms struct {
-	mtu     [3]int // by network
-	offload bool
-	idle    time.Duration // how long steering remembers a flow without packets
-	known   map[termsKey]*splice.Terms
-	secret  [2]tcpstack.Secret // of sequence numbers, and of cookies
+	mtu      [3]int // by network
+	offload  bool
+	idle     time.Duration // how long steering remembers a flow without packets
+	known    map[termsKey]*splice.Terms
+	cookieAt mono.Time          // when a Listener that is gone sent its last cookie; 0: none did
+	secret   [2]tcpstack.Secret // of sequence numbers, and of cookies
 }
 
 type termsKey struct {
@@ -55,8 +57,16 @@ func (t *terms) init(cfg *Config, offload bool) {
 	t.forget()
 }
 
-// forget drops what is remembered: the table of verdicts has changed.
-func (t *terms) forget() { t.known = make(map[termsKey]*splice.Terms) }
+// forget drops what is remembered: the table of verdicts has changed. Cookies that
+// were sent meanwhile are still good.
+func (t *terms) forget() {
+	for _, known := range t.known {
+		if l := known.Early; l != nil {
+			t.cookieAt = max(t.cookieAt, l.CookieAt())
+		}
+	}
+	t.known = make(map[termsKey]*splice.Terms)
+}
 
 // of gives the terms of a flow between two networks.
 func (t *terms) of(v *policy.Verdict, client, server policy.Network, split bool) *splice.Terms {
@@ -86,6 +96,7 @@ func (t *terms) of(v *policy.Verdict, client, server policy.Network, split bool)
 	}
 	if split && v.Handshake == policy.Early {
 		made.Early = tcpstack.NewListener(earlyBacklog, t.secret[0], t.secret[1], made.Leg[0])
+		made.Early.Expect(t.cookieAt)
 	}
 	t.known[k] = made
 	return made

@@ -78,7 +78,7 @@ func (c *Conn) receiveText(now mono.Time, s *Segment) {
 // them.
 func (c *Conn) arrive(now mono.Time, s *Segment) bool {
 	if c.end.phase == endTimeWait && (s.Flags.Has(wire.RST) || s.Flags.Has(wire.SYN) && !s.Flags.Has(wire.ACK)) {
-		return false // RFC 1337, 3 and RFC 6191, 2: see Reopens
+		return false // RFC 1337, 3 and RFC 6191, 2: see TimeWaiter
 	}
 	c.heardSYNACKAgain(s)
 	// First, and RFC 7323, 5.3 R1.

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"accd/tcpstack/mono"
-	"accd/tcpstack/wire"
 )
 
 // Specification constants.
@@ -105,25 +104,4 @@ func (c *Conn) expireEnd(now mono.Time) {
 	if c.endDeadline() <= now {
 		c.over()
 	}
-}
-
-// Reopens reports whether a SYN for a Conn in TIME-WAIT may open the connection
-// anew (RFC 9293, SHLD-4; RFC 6191, 2): its timestamp, or else its sequence number,
-// is later than all of the old one. The owner then drops this Conn and calls Accept
-// with an initial sequence number not before iss. A SYN that may not is to be
-// dropped without an answer; Receive does.
-func (c *Conn) Reopens(now mono.Time, s *Segment) (iss wire.Seq, ok bool) {
-	if c.end.phase != endTimeWait || !s.Flags.Has(wire.SYN) || s.Flags.Any(wire.ACK|wire.RST) {
-		return iss, false
-	}
-	later := c.rcvSeq(c.rcvNext()).LessEq(s.Seq)
-	if s.Options.Has(wire.HasTS) && !c.cfg.NoTimestamps {
-		switch {
-		case !c.haveTS || now.Sub(c.tsRecentAge) >= pawsIdle:
-			later = true
-		case s.Options.TSVal != c.tsRecent:
-			later = int32(s.Options.TSVal-c.tsRecent) > 0
-		}
-	}
-	return c.seq(c.nxt).Add(reopenGap), later
 }

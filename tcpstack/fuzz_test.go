@@ -260,7 +260,10 @@ func (c *fuzzed) command(which byte, r *reader) {
 			}
 		case 5:
 			s := tcpstack.Segment{Seq: c.conn.RcvNxt().Add(r.u16() - 1000), Flags: wire.SYN}
-			c.conn.Reopens(c.now, &s)
+			if w, ok := c.conn.TimeWaiter(); ok {
+				w.Reopens(c.now, &s)
+				w.Receive(c.now, &s, new(tcpstack.Packet))
+			}
 		}
 		return
 	}

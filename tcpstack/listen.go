@@ -159,7 +159,7 @@ func (l *Listener) sendCookie(now mono.Time, key *wire.Tuple, s *Segment, p *Pac
 // Opens: of a SYN, in SYN-RECEIVED, or of an ACK with a cookie, ESTABLISHED. It takes
 // the payload. The owner calls Settled once a Conn made of a SYN is not in
 // SYN-RECEIVED any more. atLeast, if not nil, is the smallest initial sequence
-// number allowed: what Reopens gave.
+// number allowed: what TimeWaiter.Reopens gave.
 func (l *Listener) Accept(now mono.Time, c *Conn, key *wire.Tuple, s *Segment, in, out *Stream, atLeast *wire.Seq) {
 	iss, stamp := l.start.Start(now, key)
 	if !s.Flags.Has(wire.ACK) {

@@ -92,7 +92,7 @@ func expectedOtherwise(c cell) outcome {
 	inWindow := c.seq == "next" || c.seq == "in"
 	if c.state == "TIME-WAIT" && c.syn() && !c.hasACK() {
 		// RFC 6191, 2: one that may not open the connection anew (that is the
-		// owner's to ask, with Reopens) is dropped silently.
+		// owner's to ask, with TimeWaiter) is dropped silently.
 		return stay("-")
 	}
 	switch {

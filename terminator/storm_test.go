@@ -225,7 +225,8 @@ func (s *storm) arrive(g got) {
 	}
 	e := s.ends[key]
 	if e != nil {
-		if _, again := e.conn.Reopens(s.now, &seg); again {
+		w, waits := e.conn.TimeWaiter()
+		if _, again := w.Reopens(s.now, &seg); waits && again {
 			s.forget(key)
 			e = nil
 		}

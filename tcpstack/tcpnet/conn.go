@@ -317,9 +317,15 @@ func (s *Stack) flush(now mono.Time, c *conn) {
 		c.remove() // FINs both ways; what came can still be read
 		return
 	}
-	c.changed.Broadcast()
 	at := c.tcp.Deadline()
-	s.wheel.Arm(&c.timer, at)
+	if w, ok := c.tcp.TimeWaiter(); ok {
+		s.waiting.add(c.key, w)
+		at = w.Until
+		c.remove() // what came can still be read
+	} else {
+		c.changed.Broadcast()
+		s.wheel.Arm(&c.timer, at)
+	}
 	if s.sleeping != 0 && at < s.sleeping {
 		s.sleeping = 0
 		s.waiter.Wake()

@@ -59,14 +59,21 @@ func (s *Stack) receiveTCP(now mono.Time) {
 		g.Payload = s.frame.Ref(v.Data, v.End)
 	}
 	if c := s.conns[key]; c != nil {
-		iss, again := c.tcp.Reopens(now, g)
-		if !again || !s.opens(key) {
-			c.tcp.Receive(now, g)
-			s.flush(now, c)
+		c.tcp.Receive(now, g)
+		s.flush(now, c)
+		return
+	}
+	if w, ok := s.waiting.get(key); ok {
+		iss, again := w.Reopens(now, g)
+		if again && s.opens(key) {
+			s.waiting.drop(key)
+			s.listen(now, key, &iss)
 			return
 		}
-		c.remove()
-		s.listen(now, key, &iss)
+		if w.Receive(now, g, &s.packet) {
+			s.send(now, key, &s.packet)
+		}
+		s.waiting.set(key, w)
 		return
 	}
 	s.listen(now, key, nil)

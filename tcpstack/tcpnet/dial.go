@@ -100,7 +100,7 @@ func (s *Stack) freePort(from netip.Addr, to netip.AddrPort) (wire.Tuple, bool) 
 	for i := range dynamicPorts {
 		port := uint16(firstDynamic + (first+i)%dynamicPorts)
 		key := wire.TupleOf(netip.AddrPortFrom(from, port), to)
-		if s.conns[key] == nil && s.listenerFor(netip.AddrPortFrom(from, port)) == nil {
+		if _, waits := s.waiting.get(key); !waits && s.conns[key] == nil && s.listenerFor(netip.AddrPortFrom(from, port)) == nil {
 			return key, true
 		}
 	}

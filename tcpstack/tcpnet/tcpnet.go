@@ -96,6 +96,7 @@ type Stack struct {
 	wheel     timer.Wheel[*conn]
 	conns     map[wire.Tuple]*conn // by tuple, Src is ours
 	listeners map[netip.AddrPort]*Listener
+	waiting   waiting
 	neighbours
 	packAt   mono.Time // when slow readers are looked at next
 	sleeping mono.Time // the loop wakes then by itself; 0: it does not sleep
@@ -188,7 +189,7 @@ func (s *Stack) loop() {
 			c.tcp.Expire(now)
 			s.flush(now, c)
 		})
-		next := min(s.wheel.Next(), s.pack(now))
+		next := min(s.wheel.Next(), s.waiting.expire(now), s.pack(now))
 		if over := s.failed != nil; over {
 			s.fail()
 			s.mu.Unlock()
@@ -262,6 +263,7 @@ func (s *Stack) fail() {
 	}
 	clear(s.conns)
 	clear(s.listeners)
+	s.waiting = waiting{}
 }
 
 // Close resets all connections and gives up the device. It waits until the Stack

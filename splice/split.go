@@ -52,7 +52,7 @@ func (f *Flow) StartSplit(now mono.Time, rec *Record, legs *[2]tcpstack.Snapshot
 func (f *Flow) beginSplit(now mono.Time) *custody {
 	c, e := f.env.take(), f.env
 	c.slot, c.charge, c.split = -1, splitCharge, split{on: true}
-	c.leg = [2]legState{{idle: now}, {idle: now}}
+	c.leg, c.first = [2]legState{{idle: now}, {idle: now}}, [2]uint64{}
 	e.charged += c.charge
 	e.Count.Split++
 	f.c, f.state = c, InCustody

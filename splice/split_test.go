@@ -315,3 +315,21 @@ func TestEarlyGivesItsPlaceBack(t *testing.T) {
 		})
 	}
 }
+
+// A split flow counts from its own first byte: what it is made of served another
+// flow before.
+func TestSplitCountsItsOwnBytes(t *testing.T) {
+	r := splitHandshake(t, allOptions, wire.HasMSS)
+	r.wantNext(Server, 0, 0, 0)
+	used := r.flow.c
+	r.flow.end(Finished)
+	used.first = [2]uint64{1 << 20, 1 << 20} // as a flow that carried more leaves it
+
+	next := Flow{env: &r.env}
+	if c := next.beginSplit(r.now); c != used {
+		t.Fatal("the custody that is free is not used again")
+	}
+	if c, s := next.c.taken(Client), next.c.taken(Server); c != 0 || s != 0 {
+		t.Errorf("%d and %d bytes were taken before there was any", c, s)
+	}
+}

@@ -161,7 +161,11 @@ func (o *Observer) ecn(f *splice.Flow, p *Packet) {
 		o.sim.Failf("ECN: accd does not echo a mark it took: %s", o.line(p))
 	}
 	if len(p.Data) > 0 && (f.State() == splice.InCustody || p.ECN != wire.NotECT) {
-		raise(&leg.sent, &leg.anySent, p.Seq.Add(len(p.Data)))
+		end := p.Seq.Add(len(p.Data))
+		if me := &o.side[p.From]; f.State() == splice.Draining && me.anyMade {
+			end = wire.MinSeq(end, me.made) // what was not acknowledged its sender sends again, not accd
+		}
+		raise(&leg.sent, &leg.anySent, end)
 	}
 }
 

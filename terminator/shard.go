@@ -295,9 +295,16 @@ func (s *shard) silent() {
 	}
 }
 
+// abandon resets the ends of handshakes that are being split. What completes all
+// the same, because a reset was lost, is reset by admit.
+func (s *shard) abandon() {
+	s.opening.Abandon(s.now, &s.template, &s.packet, s.emit)
+}
+
 // drain begins the stop: no flow enters custody any more, the others drain.
 func (s *shard) drain() {
 	s.stopping = true
+	s.abandon()
 	s.flows.all(func(f *flow) {
 		s.current = f
 		f.Drain(s.now, splice.Stop)
@@ -311,6 +318,7 @@ func (s *shard) drain() {
 // kill ends the stop: what still holds bytes is reset on both sides. It gives
 // how many flows that were.
 func (s *shard) kill() (killed int) {
+	s.abandon()
 	s.flows.all(func(f *flow) {
 		if !f.active {
 			return

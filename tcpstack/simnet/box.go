@@ -273,7 +273,7 @@ func (b *Box) follow(now mono.Time, p *Packet) bool {
 		if legs, split := b.opening.Legs(); split {
 			b.flow.StartSplit(now, &rec, legs, &b.terms, &b.env)
 			if b.stopping {
-				b.Ended = "stopped"
+				b.Ended = stopped
 				b.flow.Kill(now)
 			}
 		} else {

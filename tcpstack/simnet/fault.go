@@ -63,6 +63,7 @@ func (b *Box) Fault(f Fault) {
 	case LetGo:
 		b.drain(splice.Urgent)
 	case Crash:
+		b.Torn = b.flow == nil && b.opening.Splits(b.alarm.now(), b.key)
 		b.crash()
 		b.sim.After(f.For, b.restart)
 	case Hang:
@@ -84,6 +85,7 @@ func (b *Box) Fault(f Fault) {
 		})
 	case Stop:
 		b.stopping = true
+		b.abandon()
 		b.drain(splice.Stop)
 		b.sim.After(f.For, b.stop)
 	}
@@ -120,12 +122,16 @@ func (b *Box) gap() {
 	}
 }
 
+// stopped says that accd reset the connection because it stopped.
+const stopped = "stopped"
+
 // lastWords is how long a process that stops answers challenge ACKs.
 const lastWords = time.Second
 
 // stop is the deadline of a stop: what is still held is reset, and the process
 // ends.
 func (b *Box) stop() {
+	b.abandon()
 	b.kill()
 	b.sim.After(lastWords, func() {
 		b.kill() // a split handshake may have ended meanwhile
@@ -133,10 +139,24 @@ func (b *Box) stop() {
 	})
 }
 
+// abandon resets both ends of a handshake that is being split.
+func (b *Box) abandon() {
+	var t splice.Template
+	n := b.opening.Abandon(b.alarm.now(), &t, &b.pkt, func(to splice.Side) {
+		p := packetOf(&b.pkt)
+		p.From, p.Is6 = to.Other(), !b.key.Is4()
+		b.sim.tracePacket("accd >", p)
+		b.out[to](p)
+	})
+	if n > 0 {
+		b.Ended = stopped
+	}
+}
+
 func (b *Box) kill() {
 	if b.flow != nil && b.flow.State() != splice.Gone {
 		if b.flow.State() != splice.OnWire {
-			b.Ended = "stopped"
+			b.Ended = stopped
 		}
 		b.flow.Kill(b.alarm.now())
 		b.note()
@@ -147,7 +167,6 @@ func (b *Box) kill() {
 // crash is the end of the process: memory is gone, the ledger stays.
 func (b *Box) crash() {
 	b.gone = true
-	b.Torn = b.Torn || b.flow == nil && b.opening.Splits(b.alarm.now(), b.key)
 	if b.flow != nil {
 		b.mourned = b.flow.Held() != [2]int{} && b.Seen.holds()
 		b.discard()

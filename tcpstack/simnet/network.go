@@ -131,8 +131,10 @@ const letGo = 40 * time.Minute
 func (n *Network) Run() error {
 	n.Hosts[splice.Client].Connect()
 	// The server whose client was answered by a cookie that never came back knows
-	// of no connection.
-	unasked := func() bool { return n.Box.Ended == byCookie && n.Box.Count.Custodies == 0 }
+	// of no connection, nor does one whose SYN was lost before accd stopped.
+	unasked := func() bool {
+		return n.Box.Ended == byCookie && n.Box.Count.Custodies == 0 || n.Box.Ended == stopped && n.Hosts[splice.Server].state == hostListen
+	}
 	ended := func() bool { return n.Hosts[0].Ended() && (n.Hosts[1].Ended() || unasked()) }
 	patience := n.Limit
 	if patience == 0 {

@@ -4,7 +4,6 @@ import (
 	"maps"
 	"math"
 	"slices"
-	"strings"
 	"time"
 
 	"accd/tcpstack/cc"
@@ -136,13 +135,13 @@ func (r *reader) parameters(n *yaml.Node, p *Profile) {
 		}
 		q := accepted[at]
 		v := math.NaN()
-		if strings.HasPrefix(q.Unit, "seconds") {
+		if q.IsTime() {
 			value(r, body, name, parseSeconds, &v)
 		} else {
 			value(r, body, name, parseShare, &v)
 		}
 		if v < q.Min || v > q.Max {
-			r.errorf(body, "%s: %q must be between %v and %v (%s)", name, body.Value, q.Min, q.Max, q.Unit)
+			r.errorf(body, "%s: %q must be between %s and %s (%s)", name, body.Value, q.Format(q.Min), q.Format(q.Max), q.Unit)
 			continue
 		}
 		params[name] = v

@@ -19,7 +19,7 @@ func checkCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "check FILE",
 		Short: "Tell all errors and warnings of a configuration file",
-		Args:  cobra.ExactArgs(1),
+		Args:  one("check takes one file: accd check " + defaultConfig),
 		RunE: func(c *cobra.Command, args []string) error {
 			table, problems, err := load(args[0])
 			if err != nil {

@@ -58,7 +58,7 @@ func flowsShowCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "show ID",
 		Short: "Show everything about one connection",
-		Args:  cobra.ExactArgs(1),
+		Args:  one("flows show takes one ID; accd flows list shows those there are"),
 		RunE: func(c *cobra.Command, args []string) error {
 			client, ctx, cancel := a.client(c)
 			defer cancel()

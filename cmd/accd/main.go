@@ -57,3 +57,13 @@ Run it:                                accd run -c /etc/accd/accd.yaml`,
 	)
 	return root
 }
+
+// one refuses command lines that do not have exactly one argument.
+func one(message string) cobra.PositionalArgs {
+	return func(_ *cobra.Command, args []string) error {
+		if len(args) != 1 {
+			return fail(exitUsage, "%s", message)
+		}
+		return nil
+	}
+}

@@ -39,7 +39,7 @@ func TestCommands(t *testing.T) {
 		{"frobnicate", exitUsage, nil, []string{`unknown command "frobnicate"`}},
 		{"stat", exitUsage, nil, []string{"Did you mean this?", "status"}},
 		{"status --colour", exitUsage, nil, []string{"unknown flag: --colour"}},
-		{"check", exitUsage, nil, []string{"accepts 1 arg(s), received 0"}},
+		{"check", exitUsage, nil, []string{"check takes one file: accd check /etc/accd/accd.yaml"}},
 		{"check " + valid, exitOK, []string{valid + ": valid, 1 rule\n"}, nil},
 		{"check " + warned, exitOK, []string{warned + `:4:13: warning: rule "late" can never match: shadowed by "default" (line 3)`, "1 warning\n"}, nil},
 		{"check " + broken, exitConfig, []string{
@@ -56,7 +56,7 @@ func TestCommands(t *testing.T) {
 		{"status --socket " + socket, exitNotRunning, nil, []string{"accd is not running", socket, "accd run -c"}},
 		{"flows list --socket " + socket, exitNotRunning, nil, []string{"accd is not running"}},
 		{"flows show 1 --socket " + socket, exitNotRunning, nil, []string{"accd is not running"}},
-		{"flows show", exitUsage, nil, []string{"accepts 1 arg(s)"}},
+		{"flows show", exitUsage, nil, []string{"flows show takes one ID"}},
 	} {
 		var stdout, stderr bytes.Buffer
 		code := run(strings.Fields(c.args), &stdout, &stderr)

@@ -134,9 +134,9 @@ var bbrParameters = []Param{
 	{Name: "cwnd_gain", Unit: "times the bandwidth-delay product", Default: 2, Min: 1, Max: 4},
 	{Name: "up_cwnd_gain", Unit: "times the bandwidth-delay product", Default: 2.25, Min: 1, Max: 4},
 	{Name: "probe_rtt_cwnd_gain", Unit: "times the bandwidth-delay product", Default: 0.5, Min: 0.1, Max: 1},
-	{Name: "probe_rtt_interval", Unit: "seconds", Default: 5, Min: 1, Max: 600},
-	{Name: "probe_rtt_duration", Unit: "seconds", Default: 0.2, Min: 0.01, Max: 5},
-	{Name: "min_rtt_window", Unit: "seconds", Default: 10, Min: 1, Max: 600},
+	{Name: "probe_rtt_interval", Unit: "time from one ProbeRTT to the next, at least", Default: 5, Min: 1, Max: 600},
+	{Name: "probe_rtt_duration", Unit: "time that ProbeRTT lasts, at least", Default: 0.2, Min: 0.01, Max: 5},
+	{Name: "min_rtt_window", Unit: "time for which the smallest round trip counts", Default: 10, Min: 1, Max: 600},
 }
 
 func newBBR(cfg *Config) Controller {

@@ -26,7 +26,7 @@ type hybla struct {
 }
 
 var hyblaParams = []Param{
-	{Name: "rtt0", Unit: "seconds, the round trip of the Reno flow to keep up with", Default: 0.025, Min: 0.005, Max: 0.5},
+	{Name: "rtt0", Unit: "time of the round trip of the Reno flow to keep up with", Default: 0.025, Min: 0.005, Max: 0.5},
 	{Name: "beta", Unit: "share of the flight kept after a loss", Default: 0.5, Min: 0.1, Max: 0.95},
 	{Name: "startup_doublings", Unit: "of the window in a round trip of slow start, at most", Default: 2, Min: 1, Max: 16},
 }

@@ -59,7 +59,7 @@ const (
 )
 
 var ledbatParams = []Param{
-	{Name: "target", Unit: "seconds of queueing delay", Default: 0.06, Min: 0.005, Max: 0.1},
+	{Name: "target", Unit: "time that a packet may wait in the queue", Default: 0.06, Min: 0.005, Max: 0.1},
 	{Name: "gain_divisor", Unit: "the gain is at least one over this", Default: 16, Min: 1, Max: 64},
 	{Name: "decrease", Unit: "share of the window per round trip and target exceeded", Default: 1, Min: 0.1, Max: 4},
 	{Name: "loss_target", Unit: "share of the queueing delay at a loss that becomes the target; 1 as in the draft: the target stays", Default: 0.25, Min: 0.05, Max: 1},

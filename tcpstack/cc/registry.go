@@ -3,8 +3,11 @@ package cc
 import (
 	"fmt"
 	"maps"
+	"math"
 	"slices"
+	"strconv"
 	"strings"
+	"time"
 )
 
 // Param describes one parameter of an algorithm.
@@ -12,6 +15,21 @@ type Param struct {
 	Name              string
 	Unit              string // and meaning, for people
 	Default, Min, Max float64
+}
+
+// IsTime reports whether p is a time, whose values are in seconds.
+func (p *Param) IsTime() bool { return strings.HasPrefix(p.Unit, "time ") }
+
+// Format writes a value of p as a configuration file does.
+func (p *Param) Format(v float64) string {
+	if !p.IsTime() {
+		return strconv.FormatFloat(v, 'g', -1, 64)
+	}
+	s := time.Duration(math.Round(v * float64(time.Second))).String()
+	if strings.HasSuffix(s, "m0s") {
+		return strings.TrimSuffix(s, "0s")
+	}
+	return s
 }
 
 // algorithms is every congestion control there is. A new one is a file, a line
@@ -57,7 +75,7 @@ func Constructor(name string, p Params) (func(Config) Controller, error) {
 		}
 		q := alg.params[i]
 		if v := p[key]; !(v >= q.Min && v <= q.Max) { // so that NaN is refused
-			return nil, fmt.Errorf("cc: %s: %s is %v; it must be from %v to %v (%s)", name, key, v, q.Min, q.Max, q.Unit)
+			return nil, fmt.Errorf("cc: %s: %s is %v; it must be from %v to %v (%s)", name, key, v, q.Format(q.Min), q.Format(q.Max), q.Unit)
 		}
 	}
 	return func(cfg Config) Controller {

@@ -96,7 +96,7 @@ func TestCongestionParameters(t *testing.T) {
 	for _, name := range cc.Names() {
 		fmt.Fprintf(&b, "`%s`\n\n| parameter | default | range | unit and meaning |\n|---|---|---|---|\n", name)
 		for _, q := range cc.Parameters(name) {
-			fmt.Fprintf(&b, "| `%s` | %v | %v to %v | %s |\n", q.Name, q.Default, q.Min, q.Max, q.Unit)
+			fmt.Fprintf(&b, "| `%s` | %s | %s to %s | %s |\n", q.Name, q.Format(q.Default), q.Format(q.Min), q.Format(q.Max), q.Unit)
 		}
 		b.WriteByte('\n')
 	}

@@ -117,6 +117,7 @@ func (r *reader) finish(t *Table, rules []*rule, n *yaml.Node) {
 	if r.problems.Errors() > 0 {
 		return // what is shadowed by a rule with mistakes nobody knows
 	}
+	r.splitOnly(enabled)
 	for i, x := range enabled {
 		for _, y := range enabled[:i] {
 			if y.match.covers(x.match) {
@@ -127,6 +128,35 @@ func (r *reader) finish(t *Table, rules []*rule, n *yaml.Node) {
 		x.verdict.Index = i
 		t.verdicts = append(t.verdicts, &x.verdict)
 		t.matches = append(t.matches, x.match)
+	}
+}
+
+// splitOnly warns of what a leg is told that only split flows can obey, unless a rule
+// that splits has the same profile.
+func (r *reader) splitOnly(rules []*rule) {
+	obeyed := map[string]bool{}
+	for _, x := range rules {
+		if v := &x.verdict; v.Handshake != Relay {
+			obeyed[v.LAN.Name], obeyed[v.WAN.Name] = true, true
+		}
+	}
+	for _, x := range rules {
+		v := &x.verdict
+		if v.Action == Pass || v.Handshake != Relay {
+			continue
+		}
+		for _, n := range []Network{LAN, WAN} {
+			p := v.Profile(n)
+			if obeyed[p.Name] {
+				continue
+			}
+			if p.UserTimeout != 0 {
+				r.warnf(x.node, "rule %q: user_timeout on its %s leg has no effect without handshake: split", v.Rule, n)
+			}
+			if p.ECN != ECNWords[0] {
+				r.warnf(x.node, "rule %q: ecn on its %s leg has no effect without handshake: split", v.Rule, n)
+			}
+		}
 	}
 }
 

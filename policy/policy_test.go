@@ -2,6 +2,7 @@ package policy
 
 import (
 	"flag"
+	"fmt"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -209,13 +210,39 @@ func TestParameters(t *testing.T) {
 		{`congestion: bbr, parameters: { probe_rtt_duration: 1 }`, `1:81: error: probe_rtt_duration: "1" lacks a unit`},
 		{`congestion: cubic, parameters: { beta: much }`, `1:69: error: beta: "much" is not a number`},
 		{`congestion: ledbat, parameters: { target: 30 }`, `1:72: error: target: "30" lacks a unit`},
-		{`congestion: ledbat, parameters: { target: 300ms }`, `1:72: error: target: "300ms" must be between 0.005 and 0.1 (seconds of queueing delay)`},
+		{`congestion: ledbat, parameters: { target: 300ms }`, `1:72: error: target: "300ms" must be between 5ms and 100ms (time that a packet may wait in the queue)`},
 		{`congestion: hybla, parameters: { target: 30ms }`, `1:63: error: unknown parameter of hybla "target" (accepted: `},
 		{`congestion: reno, parameters: beta`, `1:60: error: parameters: expected fields of reno, found "beta"`},
 	} {
 		_, p := Parse("f", []byte(`{version: 1, profiles: { p: {`+c.profile+`} }, rules: [{name: default, action: pass}]}`))
 		if len(p.List) != 1 || !strings.HasPrefix(p.Lines()[0], "f:"+c.want) {
 			t.Errorf("%s: got\n%s\nwant f:%s…", c.profile, p, c.want)
+		}
+	}
+}
+
+// TestSplitOnly: what a relayed leg cannot obey is said, unless a split one has the
+// same profile.
+func TestSplitOnly(t *testing.T) {
+	for _, c := range []struct {
+		split, side, want string
+	}{
+		{"", "profile: p", `f:1:201: warning: rule "default": user_timeout on its wan leg has no effect without handshake: split`},
+		{"", "ecn: off", `f:1:201: warning: rule "default": ecn on its wan leg has no effect without handshake: split`},
+		{"", "congestion: bbr", ""},
+		{"handshake: split, ", "profile: p", ""},
+	} {
+		src := fmt.Sprintf(`{version: 1, sides: { wan: { interfaces: [eth0] } }, profiles: { p: { user_timeout: 2m } }, rules: [`+
+			`{name: a, match: { port: 80 }, action: accelerate, %-20swan: { profile: p }}, {name: default, action: accelerate, wan: { %s }}]}`, c.split, c.side)
+		_, p := Parse("f", []byte(src))
+		var got []string
+		for _, l := range p.Lines() {
+			if strings.Contains(l, `"default"`) {
+				got = append(got, l)
+			}
+		}
+		if strings.Join(got, "\n") != c.want {
+			t.Errorf("%q %q: got\n%s\nwant\n%s", c.split, c.side, p, c.want)
 		}
 	}
 }

@@ -111,9 +111,11 @@ func (c *Conn) receiveAck(now mono.Time, s *Segment, ack uint64) {
 		return // RFC 6582, 4: only the first partial ACK restarts the timer
 	}
 	c.rec.partial = advanced && c.rec.phase == fast && !c.snap.SACK
-	if advanced || d.bytes > 0 || wait > 0 || c.sent.n == 0 {
-		// RFC 6298, 5.3: an ACK that brings nothing new restarts nothing.
-		c.arm(now, wait)
+	switch {
+	case advanced || c.sent.n == 0:
+		c.arm(now, wait) // RFC 6298, 5.3
+	case d.bytes > 0 || wait > 0:
+		c.rearm(now, wait)
 	}
 }
 

@@ -173,6 +173,8 @@ func (c *Conn) send(now mono.Time, r *sent, p *Packet) {
 	c.pace.sent(now, n, c.pacingRate())
 	if t := c.retx.kind; t == retxNone || t == retxPersist || t == retxProbe && !r.again {
 		c.arm(now, 0)
+	} else if t == retxTimeout && r.again && r.off == c.una {
+		c.restart(now) // of what is sent last it is, as Linux has it
 	}
 	c.fill(now, r, p)
 }

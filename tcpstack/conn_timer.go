@@ -24,14 +24,23 @@ const (
 type retxTimer struct {
 	kind   retxKind
 	at     mono.Time
-	probes int // zero-window probes since the peer was heard
-	shift  int // of the interval between them
+	due    mono.Time // when the RTO is over, whatever the timer waits for first
+	probes int       // zero-window probes since the peer was heard
+	shift  int       // of the interval between them
 
 	override bool // a window too small to fill was waited for (RFC 9293, 3.8.6.2.1)
 }
 
-// arm sets the timer after an ACK or a transmission: wait is RACK's.
+// arm restarts the RTO (RFC 6298, 5.1 and 5.3) and sets the timer after an ACK or a
+// transmission: wait is RACK's.
 func (c *Conn) arm(now mono.Time, wait time.Duration) {
+	c.retx.due = now.Add(c.rto())
+	c.rearm(now, wait)
+}
+
+// rearm sets the timer after what acknowledges nothing new in order: the RTO runs on,
+// or a peer that SACKs and SACKs would put it off for ever.
+func (c *Conn) rearm(now mono.Time, wait time.Duration) {
 	t := &c.retx
 	switch {
 	case c.sent.n == 0:
@@ -49,7 +58,10 @@ func (c *Conn) arm(now mono.Time, wait time.Duration) {
 	case c.probeWanted():
 		t.kind, t.at = retxProbe, now.Add(c.probeTimeout())
 	default:
-		t.kind, t.at = retxTimeout, now.Add(c.rto())
+		if t.due <= now && t.kind != retxTimeout {
+			t.due = now.Add(c.rto()) // RACK's timer went first, and what it found is sent now
+		}
+		t.kind, t.at = retxTimeout, t.due
 	}
 	t.probes, t.shift = 0, 0
 }
@@ -118,10 +130,10 @@ func (c *Conn) Expire(now mono.Time) {
 		if c.rec.phase == fast {
 			c.prr(0, false)
 		}
-		c.arm(now, wait)
+		c.rearm(now, wait)
 	case retxProbe:
 		c.rack.probe = true
-		c.retx.kind, c.retx.at = retxTimeout, now.Add(c.rto())
+		c.restart(now)
 	case retxTimeout:
 		c.timeout(now)
 	case retxPersist:
@@ -175,7 +187,14 @@ func (c *Conn) timeout(now mono.Time) {
 	})
 	c.rec.allow = min(max(c.control.Window(), c.mss), 2*c.mss)
 	c.pace.next = now
-	c.retx.at = now.Add(c.rto())
+	c.restart(now)
+}
+
+// restart has the timer wait for a full RTO.
+func (c *Conn) restart(now mono.Time) {
+	t := &c.retx
+	t.due = now.Add(c.rto())
+	t.kind, t.at = retxTimeout, t.due
 }
 
 // renege forgets what was SACKed: the peer has thrown it away, and gets it again

@@ -101,6 +101,7 @@ func (f *Flow) Gap(now mono.Time) {
 	if c := f.c; c != nil {
 		c.conn[Client].Stalled()
 		c.conn[Server].Stalled()
+		c.split.gap(now)
 	}
 	f.Drain(now, Gap)
 	if f.state == OnWire || f.state == Draining {

@@ -19,7 +19,7 @@ import (
 const (
 	lingerRTOs  = 8
 	lingerMin   = time.Second
-	lingerEarly = time.Minute // of one answered early: its legs have numbers of their own
+	lingerApart = time.Minute // where the endpoints would not believe each other
 )
 
 // split is what a split flow remembers beside its custody.
@@ -30,7 +30,16 @@ type split struct {
 	// half says that it counts the client among its half-open ones.
 	early *tcpstack.Listener
 	half  bool
-	apart bool // the two legs number bytes differently
+	apart bool // the two legs count differently: bytes, answered early, or time, after a gap
+}
+
+// gap notes that time has leapt: the flow's timestamps are ahead of the endpoints'
+// now, and what waits for a FIN has not waited.
+func (s *split) gap(now mono.Time) {
+	s.apart = true
+	if !s.until.IsZero() {
+		s.until = now.Add(lingerApart)
+	}
 }
 
 // StartSplit makes f, which is zero, a flow of two connections: legs is what they
@@ -153,7 +162,7 @@ func (f *Flow) settleSplit(now mono.Time) {
 		rto := max(c.conn[Client].RTO(), c.conn[Server].RTO())
 		least := lingerMin
 		if c.split.apart {
-			least = lingerEarly
+			least = lingerApart
 		}
 		c.split.until = now.Add(max(least, lingerRTOs*rto))
 		f.unlist()

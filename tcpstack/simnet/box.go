@@ -53,6 +53,7 @@ type Box struct {
 	busy     bool      // a fault is under way
 	stopping bool      // it takes no new flows
 	gone     bool      // the process does not run
+	leapt    bool      // its clock has
 	mourned  bool      // its flow held bytes when it died
 	bypass   [2]bool   // packets from a side do not reach accd
 	lapsed   bool      // the bypass ends when the flow asks for steering
@@ -289,9 +290,9 @@ func (b *Box) note() {
 	if b.flow == nil {
 		return
 	}
-	if b.Seen.blind && b.flow.State() == splice.Gone && b.flow.Why() == splice.Finished {
+	if (b.Seen.blind || b.Seen.split && b.leapt) && b.flow.State() == splice.Gone && b.flow.Why() == splice.Finished {
 		// A FIN that comes later still is answered by an end that knows nothing
-		// of its numbers.
+		// of its numbers, or of the time.
 		b.Ended = "finished"
 	}
 	if state := b.flow.State(); state != b.Seen.was {

@@ -83,6 +83,7 @@ func NewNetwork(s *Sim, cfg Config) *Network {
 		s.At(Start.Add(l.At), func() {
 			s.Tracef("clock      leaps by %v: %+v", l.By, l)
 			if l.Box {
+				n.Box.leapt = true
 				n.Box.Leap(l.By)
 			} else {
 				n.Hosts[l.Side].Leap(l.By)

@@ -88,7 +88,7 @@ func (r *reader) table(name string, src []byte) *Table {
 		}
 		return nil
 	}
-	r.finish(t, r.rules(rules, &t.sides, byName), rules)
+	r.finish(t, r.rules(rules, &t.sides, byName), rules, byName)
 	return t
 }
 
@@ -96,7 +96,7 @@ func (r *reader) table(name string, src []byte) *Table {
 const exampleDefault = "- { name: default, action: accelerate }"
 
 // finish puts the enabled rules into t, and looks at them as a whole.
-func (r *reader) finish(t *Table, rules []*rule, n *yaml.Node) {
+func (r *reader) finish(t *Table, rules []*rule, n *yaml.Node, profiles map[string]Profile) {
 	var last *rule
 	var enabled []*rule
 	for _, x := range rules {
@@ -117,7 +117,7 @@ func (r *reader) finish(t *Table, rules []*rule, n *yaml.Node) {
 	if r.problems.Errors() > 0 {
 		return // what is shadowed by a rule with mistakes nobody knows
 	}
-	r.splitOnly(enabled)
+	r.splitOnly(enabled, profiles)
 	for i, x := range enabled {
 		for _, y := range enabled[:i] {
 			if y.match.covers(x.match) {
@@ -132,8 +132,8 @@ func (r *reader) finish(t *Table, rules []*rule, n *yaml.Node) {
 }
 
 // splitOnly warns of what a leg is told that only split flows can obey, unless a rule
-// that splits has the same profile.
-func (r *reader) splitOnly(rules []*rule) {
+// that splits has it from the same profile.
+func (r *reader) splitOnly(rules []*rule, profiles map[string]Profile) {
 	obeyed := map[string]bool{}
 	for _, x := range rules {
 		if v := &x.verdict; v.Handshake != Relay {
@@ -147,13 +147,11 @@ func (r *reader) splitOnly(rules []*rule) {
 		}
 		for _, n := range []Network{LAN, WAN} {
 			p := v.Profile(n)
-			if obeyed[p.Name] {
-				continue
-			}
-			if p.UserTimeout != 0 {
+			named := profiles[p.Name]
+			if p.UserTimeout != 0 && (!obeyed[p.Name] || p.UserTimeout != named.UserTimeout) {
 				r.warnf(x.node, "rule %q: user_timeout on its %s leg has no effect without handshake: split", v.Rule, n)
 			}
-			if p.ECN != ECNWords[0] {
+			if p.ECN != ECNWords[0] && (!obeyed[p.Name] || p.ECN != named.ECN) {
 				r.warnf(x.node, "rule %q: ecn on its %s leg has no effect without handshake: split", v.Rule, n)
 			}
 		}

@@ -231,6 +231,7 @@ func TestSplitOnly(t *testing.T) {
 		{"", "ecn: off", `f:1:201: warning: rule "default": ecn on its wan leg has no effect without handshake: split`},
 		{"", "congestion: bbr", ""},
 		{"handshake: split, ", "profile: p", ""},
+		{"handshake: split, ", "profile: p, ecn: off", `f:1:201: warning: rule "default": ecn on its wan leg has no effect without handshake: split`},
 	} {
 		src := fmt.Sprintf(`{version: 1, sides: { wan: { interfaces: [eth0] } }, profiles: { p: { user_timeout: 2m } }, rules: [`+
 			`{name: a, match: { port: 80 }, action: accelerate, %-20swan: { profile: p }}, {name: default, action: accelerate, wan: { %s }}]}`, c.split, c.side)

@@ -100,6 +100,9 @@ func (c *Conn) receiveAck(now mono.Time, s *Segment, ack uint64) {
 	}
 	a.SRTT, a.MinRTT = c.rtt.srtt, c.rtt.min
 	a.Recovery = c.rec.phase != open || c.ecn.reducing
+	if !c.snap.SACK && d.again && d.bytes > d.resent {
+		c.rate.late()
+	}
 	c.rate.sample(now, c.rtt.min, a)
 	if a.Acked > 0 || a.Lost > 0 {
 		c.control.Acked(now, a)

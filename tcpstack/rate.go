@@ -16,6 +16,7 @@ type rateState struct {
 	lost        int64     // bytes marked lost
 	appLimited  int64     // C.app_limited: limited until this much is delivered; 0: not
 	recent      int64     // last valid sample, bytes per second, smoothed
+	jumped      int64     // delivered after the last ACK that told late of much
 
 	// The packet sent last among those this ACK delivers.
 	prior     departure
@@ -54,6 +55,10 @@ func (r *rateState) got(now mono.Time, p *sent, n int) {
 	}
 }
 
+// late notes that an ACK told of what the peer had long before, as the ACK of a hole
+// does without SACK: no sample from before it to after it measures the path.
+func (r *rateState) late() { r.jumped = r.delivered }
+
 // sample fills a's rate sample after all records of an ACK went through got.
 func (r *rateState) sample(now mono.Time, minRTT time.Duration, a *cc.Ack) {
 	if r.appLimited != 0 && r.delivered > r.appLimited {
@@ -69,7 +74,7 @@ func (r *rateState) sample(now mono.Time, minRTT time.Duration, a *cc.Ack) {
 	a.PriorDelivered, a.PriorLost, a.TxInFlight, a.AppLimited = p.delivered, p.lostTotal, p.inFlight, p.appLimited
 	interval := max(p.at.Sub(p.firstSent), now.Sub(p.deliveredAt))
 	a.Interval = interval
-	if interval <= 0 || interval < minRTT || interval > rtoMax {
+	if interval <= 0 || interval < minRTT || interval > rtoMax || p.delivered < r.jumped {
 		// A sample shorter than a round trip is a burst, not a rate; in a longer one
 		// than any path takes the clock has leapt.
 		return

@@ -21,13 +21,14 @@ import (
 // seconds, as in the draft up to -04; later text says ten (probe_rtt_interval).
 //
 // The files are its ideas: bbr_model.go what is known of the path, bbr_loss.go
-// what losses say, bbr_company.go what is left to others, bbr_startup.go,
-// bbr_probebw.go and bbr_probertt.go the state machine, bbr_control.go the
-// window and rate that follow.
+// what losses say, bbr_random.go those that are no congestion, bbr_company.go what
+// is left to others, bbr_startup.go, bbr_probebw.go and bbr_probertt.go the state
+// machine, bbr_control.go the window and rate that follow.
 type bbr struct {
 	bbrConfig
 	bbrModel
 	bbrLosses
+	bbrRandom
 	bbrCompany
 	bbrFullPipe
 	bbrCycle
@@ -287,11 +288,13 @@ func (b *bbr) Congested(now mono.Time, s Signal) {
 	case Loss:
 		b.enterRecovery()
 		b.lostPacket(&s)
+		b.startupOverflows()
 	case ECN:
 		b.marked(&s)
 	case Timeout:
 		b.enterRecovery()
 		b.noteLoss()
+		b.startupOverflows()
 		b.cwnd = s.InFlight + b.mss // 5.6.4.4, OnEnterRTO
 	case Spurious:
 		b.undoRecovery()

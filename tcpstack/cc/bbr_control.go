@@ -31,7 +31,7 @@ func (b *bbr) setRate(a *Ack) {
 		b.paced = true
 		b.rate = int64(b.gains[bbrStartup].pacing * float64(b.cwnd) / rtt.Seconds())
 	}
-	b.setRateWithGain(b.gains[b.state].pacing)
+	b.setRateWithGain(b.gains[b.state].pacing * b.makeUp())
 }
 
 // setRateWithGain is SetPacingRateWithGain (5.6.2): until the pipe was full

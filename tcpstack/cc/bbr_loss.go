@@ -68,6 +68,7 @@ func (b *bbr) updateCongestion(a *Ack) {
 	if b.state == bbrCruise {
 		b.shared = b.queued()
 	}
+	b.clear = !b.queued() && !b.ecnInRound
 	b.lossInRound, b.ecnInRound, b.roundRTT = false, false, 0
 }
 

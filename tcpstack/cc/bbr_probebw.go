@@ -69,6 +69,7 @@ func (b *bbr) startUp(a *Ack) {
 	b.resetFullPipe()
 	b.fullBW = a.Rate
 	b.state = bbrUp
+	b.refilled(a)
 	b.raiseSlope()
 }
 
@@ -157,6 +158,7 @@ func (b *bbr) raiseSlope() {
 // the state.
 func (b *bbr) adaptLongTerm(a *Ack) bool {
 	if b.phase == acksStarting && b.rounds.begins {
+		b.learnRandom(a)
 		b.phase = acksFeedback
 	}
 	if b.phase == acksStopping && b.rounds.begins {

@@ -58,6 +58,19 @@ func (b *bbr) checkStartupLoss(a *Ack) {
 	}
 }
 
+// startupOverflows ends startup at a loss with a queue if the peer sends no SACK:
+// until all of this is repaired ACKs tell nothing, neither how much was lost nor how
+// fast the rest arrives (5.3.1.3 asks for a round trip of that).
+func (b *bbr) startupOverflows() {
+	if !b.noSACK || b.state != bbrStartup || b.minRTT == 0 || !b.queued() {
+		return
+	}
+	b.undo.state = bbrStartup
+	b.fillPipe()
+	b.enterDrain()
+	b.cwnd = min(b.cwnd, b.inflightLong)
+}
+
 // fillPipe ends startup for reasons of congestion (5.3.1.3).
 func (b *bbr) fillPipe() {
 	b.fullReached, b.fullNow = true, true

@@ -335,3 +335,43 @@ func TestBBRAggregation(t *testing.T) {
 		}
 	}
 }
+
+// What is lost at random is made up for: a path that loses a twentieth carries what
+// it can, and the queue stays empty.
+func TestBBRMakesUpForRandomLoss(t *testing.T) {
+	p := newPath(t, 50, 40*ms, 1, 0.05)
+	f := p.add(mustNew(t, "bbr", Config{Params: Params{"loss_threshold": 0.2}}))
+	p.run(5 * time.Second)
+	sent := float64(f.delivered + f.lost)
+	cruise := f.states["probe bw: cruise"]
+	p.run(20 * time.Second)
+	if f.states["probe bw: cruise"]-cruise < 5*time.Second {
+		t.Fatalf("hardly cruised: %v", f)
+	}
+	b := f.c.(*bbr)
+	if b.randomLoss < 0.03 || b.randomLoss > 0.07 {
+		t.Errorf("random loss %.3f, want about 0.05", b.randomLoss)
+	}
+	if used := (float64(f.delivered+f.lost) - sent) / (20 * p.rate); used < 0.97 {
+		t.Errorf("sent %.3f of the link, want 0.97: %v", used, f)
+	}
+	if srtt := f.srtt; srtt > 2*p.rtt {
+		t.Errorf("a round trip of %v", srtt)
+	}
+}
+
+// Where there is next to no queue it is the pace that causes losses. They are not
+// taken for random ones, which would raise the pace further.
+func TestBBRDoesNotMakeUpForItsOwnLosses(t *testing.T) {
+	for _, queue := range []float64{0.02, 0.05, 0.1} {
+		p := newPath(t, 50, 40*ms, queue, 0)
+		f := p.add(mustNew(t, "bbr", Config{Params: Params{"loss_threshold": 0.2}}))
+		p.run(5 * time.Second)
+		delivered, lost := f.delivered, f.lost
+		p.run(20 * time.Second)
+		share := float64(f.lost-lost) / float64(f.lost-lost+f.delivered-delivered)
+		if share > 0.02 {
+			t.Errorf("queue of %v BDP: %.3f of what is sent is lost: %v", queue, share, f)
+		}
+	}
+}

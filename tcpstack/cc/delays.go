@@ -15,6 +15,8 @@ type delays struct {
 	epoch   mono.Time                   // when the latest one began; 0: not yet
 	current [delaySamples]time.Duration // 0: none
 	next    int                         // of current, to be overwritten
+	round   int64                       // the latest, by number
+	peak    [2]time.Duration            // longest of it and of the one before; 0: none
 }
 
 // RFC 6817, 2.5: BASE_HISTORY and CURRENT_FILTER.
@@ -30,11 +32,16 @@ const delayNoise = 2 * time.Millisecond
 // remember takes a round trip measured by an earlier controller.
 func (d *delays) remember(rtt time.Duration) { d.history[0] = rtt }
 
-// observe takes a sample; 0 is none.
-func (d *delays) observe(now mono.Time, rtt time.Duration) {
+// observe takes a sample of the round trip with a number; 0 is none.
+func (d *delays) observe(now mono.Time, rtt time.Duration, round int64) {
 	if rtt <= 0 {
 		return
 	}
+	if round != d.round {
+		d.round = round
+		d.peak[1], d.peak[0] = d.peak[0], 0
+	}
+	d.peak[0] = max(d.peak[0], rtt)
 	switch {
 	case d.epoch == 0:
 		d.epoch = now
@@ -55,6 +62,10 @@ func (d *delays) base() time.Duration { return smallest(d.history[:]) }
 
 // queue gives the current queueing delay; 0 also if nothing is known.
 func (d *delays) queue() time.Duration { return max(0, smallest(d.current[:])-d.base()) }
+
+// longest gives the longest queueing delay of this round trip and the one before.
+// Where the queue has just overflowed that is all of it, whoever measures.
+func (d *delays) longest() time.Duration { return max(0, max(d.peak[0], d.peak[1])-d.base()) }
 
 // smallest gives the smallest of what is set.
 func smallest(ds []time.Duration) (least time.Duration) {

@@ -15,7 +15,10 @@ import (
 // It differs from the draft in one thing: a queue that overflows before it is
 // as long as the target would make ledbat a loss-based algorithm like those it
 // is to yield to. So after a loss the target is a share of the queue there was
-// (loss_target; 1 is the draft).
+// (loss_target; 1 is the draft). Flows that lose at one queue have to find the
+// same target, for a few percent decide who gets how much of the link. So it is
+// the longest delay of the round trips around the loss that counts: the length of
+// the queue.
 type ledbat struct {
 	window
 	delays
@@ -89,10 +92,12 @@ func (l *ledbat) Sent(now mono.Time, bytes, inFlight int) { l.sent(now, bytes, i
 
 // Acked implements Controller.
 func (l *ledbat) Acked(now mono.Time, a *Ack) {
-	l.observe(now, a.RTT)
 	may := l.acked(now, a)
 	if a.Acked > 0 {
 		l.rounds.acked(a)
+	}
+	l.observe(now, a.RTT, l.rounds.count)
+	if a.Acked > 0 {
 		l.schedule(now, a)
 	}
 	if !may || l.slowdown.phase == slowdownFrozen {
@@ -118,6 +123,7 @@ func (l *ledbat) Acked(now mono.Time, a *Ack) {
 		over := float64(queue)/float64(l.lowered) - 1
 		change := max(gain*l.mss-l.decrease*l.cwnd*over, -ledbatDecreaseMost*l.cwnd)
 		l.cwnd = max(l.cwnd+change*min(float64(a.Acked)/l.cwnd, 1), ledbatMinimum*l.mss)
+		l.ssthresh = min(l.ssthresh, l.cwnd) // or slow start would undo it
 	default:
 		l.cwnd += gain * l.mss * float64(a.Acked) / l.cwnd // 4.1
 	}
@@ -165,7 +171,7 @@ func (l *ledbat) Congested(_ mono.Time, s Signal) {
 	} else if yes {
 		l.was = l.lowered
 		if l.share < 1 && s.Kind != Timeout {
-			l.lowered = min(max(time.Duration(l.share*float64(l.queue())), delayNoise), l.target)
+			l.lowered = min(max(time.Duration(l.share*float64(l.longest())), delayNoise), l.target)
 		}
 		// RFC 6817, 2.4.2 on loss: as Reno. While away, what it returns to.
 		keep := l.cwnd

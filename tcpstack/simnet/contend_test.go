@@ -10,11 +10,22 @@ import (
 	"accd/tcpstack/cc"
 )
 
-// contender is one flow of several at a bottleneck: a download without end.
+// contender is one flow of several at a bottleneck: a download without end, or an
+// upload.
 type contender struct {
 	algorithm string
 	params    cc.Params
 	start     time.Duration
+	farther   time.Duration // than the path is long, there and back
+	up        bool
+}
+
+// sender gives the side that has the data.
+func (c *contender) sender() splice.Side {
+	if c.up {
+		return splice.Client
+	}
+	return splice.Server
 }
 
 // slice is the resolution of what contend measures.
@@ -39,7 +50,8 @@ func contend(t *testing.T, seed uint64, flows []contender, path Path, d time.Dur
 	pool := new(buf.Pool)
 	const buffer = 64 << 20 // never the limit
 	pairs := NewPairs(s, len(flows), path, pool, func(flow int, side splice.Side) (HostConfig, Script) {
-		control, err := cc.Constructor(flows[flow].algorithm, flows[flow].params)
+		f := flows[flow]
+		control, err := cc.Constructor(f.algorithm, f.params)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -47,11 +59,14 @@ func contend(t *testing.T, seed uint64, flows []contender, path Path, d time.Dur
 			Stack: tcpstack.Config{NewController: control, Buffer: buffer},
 			MSS:   1460, SACK: true, Timestamps: true, WScale: 11, SendSpace: buffer,
 		}
-		if side == splice.Client {
+		if side != f.sender() {
 			return cfg, Script{CloseLast: true}
 		}
 		return cfg, Script{Steps: []Step{{Bytes: 1 << 40}}}
 	})
+	out := pairs[0].Out
+	arrive := out.Deliver
+	out.Deliver = func(p *Packet) { s.After(flows[p.Flow].farther, func() { arrive(p) }) }
 	for i, p := range pairs {
 		s.After(flows[i].start, p.Hosts[splice.Client].Connect)
 	}
@@ -61,7 +76,7 @@ func contend(t *testing.T, seed uint64, flows []contender, path Path, d time.Dur
 			t.Fatal(err)
 		}
 		for i, p := range pairs {
-			got[i] = append(got[i], p.Hosts[splice.Client].Read())
+			got[i] = append(got[i], p.Hosts[1-flows[i].sender()].Read())
 		}
 	}
 	drops = pairs[0].Back.Drops

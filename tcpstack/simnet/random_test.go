@@ -102,7 +102,7 @@ func TestFaultless(t *testing.T) {
 	if *seed == 0 && sum.TakenBytes < 4*sum.PassedBytes {
 		t.Errorf("accd takes %d bytes and passes %d; most should be taken", sum.TakenBytes, sum.PassedBytes)
 	}
-	if *seed == 0 && *seeds == 0 && *spend == 0 && (sum.Marks < 200/patience || sum.CWR < 100/patience) {
+	if patience == 1 && *seed == 0 && *seeds == 0 && *spend == 0 && (sum.Marks < 200 || sum.CWR < 100) { // few networks mark at all
 		t.Errorf("%d CE marks, %d answers to echoes: they show nothing of ECN", sum.Marks, sum.CWR)
 	}
 }

@@ -53,7 +53,7 @@ func (f forged) bytes() []byte {
 	binary.BigEndian.PutUint16(t[12:], uint16(5+len(f.options)/4)<<12|uint16(f.flags))
 	binary.BigEndian.PutUint16(t[14:], 1000)
 	copy(t[wire.TCPLen:], f.options)
-	binary.BigEndian.PutUint16(t[16:], ^wire.Fold(wire.Sum(t, uint64(wire.PseudoSum(b[12:16], b[16:20], wire.ProtoTCP, len(t))))))
+	binary.BigEndian.PutUint16(t[16:], ^wire.Fold(wire.Sum(t, wire.PseudoSum(b[12:16], b[16:20], wire.ProtoTCP, len(t)))))
 	if f.badChecksum {
 		t[16] ^= 0x55
 	}

@@ -53,7 +53,7 @@ func (f *Flow) StartSplit(now mono.Time, rec *Record, legs *[2]tcpstack.Snapshot
 		c.conn[i].Resume(now, &legs[i], &c.stream[i], &c.stream[1-i], terms.Leg[i])
 	}
 	c.conn[Server].Acknowledge() // the handshake's third segment
-	f.claim(legs[Client].SndUna, legs[Server].SndUna, terms)
+	f.claim(legs[Client].SndUna, legs[Server].SndUna)
 	f.care(now)
 }
 
@@ -70,7 +70,7 @@ func (f *Flow) beginSplit(now mono.Time) *custody {
 
 // claim lists the flow in the ledger: toClient and toServer are the next sequence
 // numbers of what accd sends.
-func (f *Flow) claim(toClient, toServer wire.Seq, terms *Terms) {
+func (f *Flow) claim(toClient, toServer wire.Seq) {
 	c, l := f.c, f.env.Ledger
 	if l == nil {
 		return

@@ -31,7 +31,7 @@ func (f *Flow) StartEarly(now mono.Time, client *wire.Tuple, s *tcpstack.Segment
 	iss, stamp := secret.Start(now, client)
 	c.conn[Server].Dial(now, *client, iss, &c.stream[Server], &c.stream[Client], terms.Leg[Server])
 	c.conn[Server].SetTimestamp(stamp)
-	f.claim(c.conn[Client].SndUna(), iss, terms)
+	f.claim(c.conn[Client].SndUna(), iss)
 	f.opened()
 	f.care(now)
 }

@@ -6,12 +6,16 @@ import (
 	"time"
 
 	"accd/splice"
+	"accd/tcpstack"
 	"accd/tcpstack/buf"
 )
 
 // limit is how long a connection may take, in its own time, before it counts as
 // hanging.
 const limit = time.Hour
+
+// timeWait is how long an end stays to acknowledge the FIN of its peer again.
+const timeWait = time.Minute
 
 // judge says whether a connection ended as its scripts have it: both ends, every
 // byte, no error unless a script aborts it, and no buffer left.
@@ -30,6 +34,7 @@ func judge(hosts [2]*Host, box string, meant bool, pool *buf.Pool) error {
 		case !h.Ended():
 			return fmt.Errorf("the %s hangs; it has read %d bytes of %d and written %d of %d %s", name, h.Read(), want, h.Written(), h.app.Total(), box)
 		case aborted:
+		case errors.Is(h.Err, tcpstack.ErrReset) && leftAlone(h, hosts[1-i]):
 		case h.Err != nil:
 			return fmt.Errorf("the %s's connection ended for no reason: %w %s", name, h.Err, box)
 		case h.Read() != want:
@@ -42,4 +47,11 @@ func judge(hosts [2]*Host, box string, meant bool, pool *buf.Pool) error {
 		return fmt.Errorf("the hosts leak %d bytes of buffers", n)
 	}
 	return nil
+}
+
+// leftAlone reports that all an end lacked was the acknowledgment of its FIN, and
+// its peer had waited for it as long as TCP does: every one was lost, or it asked
+// too rarely for them (RFC 9293, 3.6.1).
+func leftAlone(h, peer *Host) bool {
+	return h.Read() == peer.app.Total() && peer.Read() == h.app.Total() && peer.Err == nil && h.End.Sub(peer.End) >= timeWait
 }

@@ -6,10 +6,11 @@ TOOL      = $(GO) tool -modfile=tools/go.mod
 FUZZTIME ?= 10s
 SEEDS    ?= 20000
 SPEND    ?= 25s# by each of the seven kinds of random networks
+ROUNDS   ?= 3# of make bench, at least
 RACE      = CGO_ENABLED=1 $(GO) test -race
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test unit e2e e2e-peers lint sim sim-share soak-virtual congestion fuzz fuzz-flow bench clean deps-demo deps-test FORCE
+.PHONY: help build demo test unit e2e e2e-peers lint sim sim-share soak-virtual congestion fuzz fuzz-flow bench bench-micro clean deps-demo deps-test FORCE
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -64,8 +65,13 @@ fuzz: ## every fuzz target for a while: make fuzz FUZZTIME=10m
 fuzz-flow: ## ten million mutated packets against a flow with 64 honest ones alongside
 	$(GO) test ./terminator -count=1 -timeout 0 -v -run '^TestFlowUnderAttack$$' -packets 10000000
 
-bench: deps-test build ## accd against the kernel's forwarding, and the benchmarks of the data path (root)
-	ACCD_BIN=$(CURDIR)/bin/accd $(GO) test ./e2e -run '^$$' -bench OneStream -benchtime 1x
+bench: build bin/bench ## accd and others between a client and a server (root): make bench PEERS=accd,kernel QUICK=1
+	./bin/bench -peers '$(PEERS)' -measures '$(MEASURES)' -rounds $(ROUNDS) $(if $(QUICK),-quick)
+
+bin/bench: FORCE
+	$(GO) build -o $@ ./e2e/bench
+
+bench-micro: ## the benchmarks of the data path's packages
 	$(GO) test -run '^$$' -bench . -benchmem ./tcpstack/... ./splice/... ./terminator/...
 
 clean: ## remove what was built

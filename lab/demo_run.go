@@ -25,10 +25,10 @@ func (d *demo) run(ctx context.Context, name string) (run *Run, err error) {
 	if name == directBBR {
 		congestion = "bbr"
 	}
-	if err := d.setCongestion(d.top.Server, congestion); err != nil {
+	if err := setCongestion(d.top.Server, congestion); err != nil {
 		return nil, err
 	}
-	if err := d.setCongestion(d.top.Client, "cubic"); err != nil {
+	if err := setCongestion(d.top.Client, "cubic"); err != nil {
 		return nil, err
 	}
 	// A perfect link until everything is in its place.
@@ -70,34 +70,11 @@ func (d *demo) run(ctx context.Context, name string) (run *Run, err error) {
 
 // setCongestion sets the congestion control of a namespace's kernel, and lets
 // it forget what earlier runs taught it about the path.
-func (d *demo) setCongestion(ns *netlab.Namespace, name string) error {
+func setCongestion(ns *netlab.Namespace, name string) error {
 	if err := ns.Sysctl("net.ipv4.tcp_no_metrics_save", "1"); err != nil {
 		return err
 	}
-	const key = "net.ipv4.tcp_congestion_control"
-	err := ns.Sysctl(key, name)
-	if errors.Is(err, os.ErrPermission) {
-		// Outside the initial namespace only what is allowed there for
-		// everybody can be the default. It is, for a moment.
-		err = allowed(name, func() error { return ns.Sysctl(key, name) })
-	}
-	if errors.Is(err, os.ErrNotExist) {
-		return fmt.Errorf("this kernel has no %s: modprobe tcp_%s, or use a kernel that has it: %w", name, name, err)
-	}
-	return err
-}
-
-// allowed runs f while the kernel lets everybody use a congestion control.
-func allowed(name string, f func() error) error {
-	const file = "/proc/sys/net/ipv4/tcp_allowed_congestion_control"
-	before, err := os.ReadFile(file)
-	if err != nil {
-		return err
-	}
-	if err := os.WriteFile(file, []byte(strings.TrimSpace(string(before))+" "+name), 0o644); err != nil {
-		return fmt.Errorf("allowing %s in %s: %w", name, file, err)
-	}
-	return errors.Join(f(), os.WriteFile(file, before, 0o644))
+	return ns.Congestion(name)
 }
 
 // fetch lets the client's curl fetch the file, and fills in the time, the

@@ -1,0 +1,96 @@
+// Bench compares what can stand between a client and a server: plain kernel
+// forwarding, accd, and others. Client, box and server are network namespaces on
+// one machine, every peer has a set of its own, and they take turns. It prints
+// one table and writes the results, a chart and, after a whole run, README's table.
+//
+// It needs root.
+package main
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"runtime"
+	"runtime/debug"
+	"slices"
+	"strings"
+	"time"
+)
+
+var (
+	accdProgram = flag.String("accd", "bin/accd", "the program accd")
+	peerNames   = flag.String("peers", "", "the peers, with commas between; empty: all")
+	measureKeys = flag.String("measures", "", "the measures by their keys, with commas between; empty: all")
+	rounds      = flag.Int("rounds", 3, "how often each measure is made with each peer")
+	quick       = flag.Bool("quick", false, "measure for 0.8 instead of 2.5 seconds at a time, and repeat nothing")
+)
+
+func main() {
+	flag.Parse()
+	if err := run(); err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+func run() error {
+	if os.Geteuid() != 0 {
+		return errors.New("needs root: it makes network namespaces; run it with sudo")
+	}
+	// The threads of this program are the programs at both ends. They wait in
+	// the kernel, and none of them is to wait for a processor of Go's scheduler
+	// or for its garbage collector.
+	runtime.GOMAXPROCS(256)
+	debug.SetGCPercent(-1)
+
+	p := &plan{rounds: *rounds, repeat: 2, window: window{warmUp: 500 * time.Millisecond, measured: 2500 * time.Millisecond}, progress: os.Stderr}
+	if *quick {
+		p.repeat, p.window = 0, window{warmUp: 200 * time.Millisecond, measured: 800 * time.Millisecond}
+	}
+	var err error
+	p.peers, err = choose(*peerNames, peers, func(p *peer) string { return p.name })
+	if err != nil {
+		return fmt.Errorf("-peers: %w", err)
+	}
+	p.measures, err = choose(*measureKeys, measures, func(m *measure) string { return m.key })
+	if err != nil {
+		return fmt.Errorf("-measures: %w", err)
+	}
+	r := &results{Date: today(), Rounds: p.rounds, Seconds: p.measured.Seconds()}
+	if r.Machine, err = thisMachine(); err != nil {
+		return err
+	}
+	for _, p := range p.peers {
+		r.Peers = append(r.Peers, named{p.name, p.what})
+	}
+	if err := p.run(r); err != nil {
+		return err
+	}
+	fmt.Println()
+	r.print(os.Stdout)
+	return nil
+}
+
+// choose picks from all by name, in their own order.
+func choose[T any](names string, all []T, name func(*T) string) (chosen []*T, err error) {
+	var known []string
+	for i := range all {
+		known = append(known, name(&all[i]))
+	}
+	want := strings.Split(names, ",")
+	if names == "" {
+		want = known
+	}
+	for _, w := range want {
+		if !slices.Contains(known, w) {
+			return nil, fmt.Errorf("%q is none of %s", w, strings.Join(known, ", "))
+		}
+	}
+	for i := range all {
+		if slices.Contains(want, known[i]) {
+			chosen = append(chosen, &all[i])
+		}
+	}
+	return chosen, nil
+}

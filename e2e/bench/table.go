@@ -1,0 +1,69 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"math"
+	"strconv"
+	"strings"
+)
+
+// print writes the results as one table: medians, half the distance between the
+// extremes, and ratios to kernel forwarding.
+func (r *results) print(w io.Writer) {
+	const width, column = 62, 22
+	line := fmt.Sprintf("%-*s", width, "")
+	for _, p := range r.Peers {
+		line += fmt.Sprintf("%*s", column, p.Name)
+	}
+	fmt.Fprintln(w, line)
+	marked := false
+	for _, row := range r.Rows {
+		label := row.Measure
+		if row.Metric != "" {
+			label += ": " + row.Metric
+		}
+		line := label + ", " + row.Unit
+		line += strings.Repeat(" ", max(1, width-len([]rune(line))))
+		for _, p := range r.Peers {
+			text := ""
+			if c, ok := row.Cells[p.Name]; ok {
+				text = c.text()
+				marked = marked || c.Disturbed > 0
+			}
+			line += strings.Repeat(" ", max(1, column-len([]rune(text)))) + text
+		}
+		fmt.Fprintln(w, line)
+	}
+	fmt.Fprintf(w, "\nmedian ± half the distance between the extremes of %d rounds, ×ratio to %s; %.1f s each\n", r.Rounds, baseline, r.Seconds)
+	if marked {
+		fmt.Fprintln(w, "!  other programs, or other machines on the same host, disturbed this")
+	}
+}
+
+func (c cell) text() string {
+	s := number(c.Median) + " ±" + number((c.Max-c.Min)/2)
+	if c.Ratio != 0 {
+		s += " ×" + number(c.Ratio)
+	}
+	if c.Disturbed > 0 {
+		s += "!"
+	}
+	return s
+}
+
+// number writes a number with about three digits.
+func number(v float64) string {
+	switch a := math.Abs(v); {
+	case a == 0:
+		return "0"
+	case a < 10:
+		return strconv.FormatFloat(v, 'f', 2, 64)
+	case a < 100:
+		return strconv.FormatFloat(v, 'f', 1, 64)
+	case a < 100e3:
+		return strconv.FormatFloat(v, 'f', 0, 64)
+	default:
+		return strconv.FormatFloat(v/1e3, 'f', 0, 64) + "k"
+	}
+}

@@ -130,14 +130,14 @@ func (m *pathMTU) rest(now mono.Time) {
 }
 
 // pathProbe gives the size to probe with the next of n bytes that the window has
-// room for; 0: none now. A probe is worth sending when nothing else is wrong and
-// enough follows it to show its loss (RFC 4821, 7.4).
+// room for; 0: none now. A probe is worth sending when nothing else is wrong, the timer
+// backed off included, and enough follows it to show its loss (RFC 4821, 7.4).
 func (c *Conn) pathProbe(now mono.Time, n int) int {
 	m := &c.pmtu
 	if m.probed != 0 && c.una >= m.end {
 		m.probed = 0 // acknowledged in pieces: inconclusive
 	}
-	if m.size >= m.most || now < m.raise || m.probed != 0 || c.rec.phase != open || c.lostBytes > 0 || c.relay.draining {
+	if m.size >= m.most || now < m.raise || m.probed != 0 || c.rec.phase != open || c.lostBytes > 0 || c.rtt.backoff > 0 || c.relay.draining {
 		return 0
 	}
 	size := m.candidate()

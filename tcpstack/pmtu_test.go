@@ -4,6 +4,7 @@ import (
 	"testing"
 	"time"
 
+	"accd/tcpstack/mono"
 	"accd/tcpstack/wire"
 )
 
@@ -398,5 +399,33 @@ func TestPacketTooBigForAProbe(t *testing.T) {
 	w.run()
 	if m.size != 1470 {
 		t.Errorf("path MTU %d, want 1470", m.size)
+	}
+}
+
+// RFC 4821, 7.4: a probe is sent when nothing else is wrong. While the timer is backed
+// off its loss, where too little follows to show it, would cost a timeout twice as
+// long as the last, and so on.
+func TestNoPathProbeInBackoff(t *testing.T) {
+	s := over(t, 1500, func(n *Snapshot) {
+		n.SACK, n.PathMTU, n.PathMTURaise = false, 552, mono.Time(time.Second+rtt)
+	})
+	s.write(20480)
+	for s.flush(); s.c.Deadline() < s.c.retx.at; s.flush() {
+		s.advance(time.Second)
+	}
+	s.next("0:512 ack 0")
+	for s.c.una < 20480 { // everything goes again, so no ACK gives a round trip
+		s.wait(rtt)
+		s.peer(0, 0, int(s.c.una)+min(20480-int(s.c.una), max(512, s.c.rec.out)), window(200_000))
+		s.flush()
+	}
+	s.write(40_000)
+	if s.flush(); s.c.pmtu.probed != 0 {
+		t.Errorf("a probe of %d bytes is sent with the timer backed off", s.c.pmtu.probed)
+	}
+	s.wait(rtt)
+	s.peer(0, 0, int(s.c.nxt), window(200_000))
+	if s.flush(); s.c.pmtu.probed != 1500 {
+		t.Errorf("a probe of %d bytes is sent, want 1500", s.c.pmtu.probed)
 	}
 }

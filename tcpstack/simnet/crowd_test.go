@@ -11,13 +11,26 @@ import (
 
 // TestCrowd has far more flows through accd than fit into the queue of their
 // bottleneck, so that 2 of 5 packets are lost and RTOs are the rule: a leg that only
-// queues and loses is not silent.
+// queues and loses is not silent. One in 125 is taken for it, by five losses in a row;
+// of one crowd that is none to six, so several are looked at.
 func TestCrowd(t *testing.T) {
 	const flows = 300
-	s := New(1)
+	crowds := max(1, 3/patience)
+	silent := uint64(0)
+	for seed := range crowds {
+		silent += crowd(t, uint64(1+seed), flows)
+	}
+	if silent > uint64(crowds*flows/50) {
+		t.Errorf("%d of %d flows were taken for silent", silent, crowds*flows)
+	}
+}
+
+// crowd gives how many flows of one were taken for silent.
+func crowd(t *testing.T, seed uint64, flows int) (silent uint64) {
+	s := New(seed)
 	rate := int64(45e6 / 8)
 	narrow := Impairments{Rate: rate, Delay: 10 * time.Millisecond, Queue: 56 << 10}
-	hosts, boxes := [flows][2]*Host{}, [flows]*Box{}
+	hosts, boxes := make([][2]*Host, flows), make([]*Box, flows)
 	pool := new(buf.Pool)
 	toServer := NewLink(s, narrow, func(p *Packet) { hosts[p.Flow][splice.Server].Arrive(p) })
 	toClient := NewLink(s, Impairments{Delay: 100 * time.Microsecond}, func(p *Packet) { hosts[p.Flow][splice.Client].Arrive(p) })
@@ -39,7 +52,7 @@ func TestCrowd(t *testing.T) {
 	if err := s.Run(20*time.Second, nil); err != nil {
 		t.Fatal(err)
 	}
-	custodies, drains, silent := 0, 0, uint64(0)
+	custodies, drains := 0, 0
 	for _, b := range boxes {
 		custodies += b.Count.Custodies
 		drains += b.Count.Drains
@@ -49,7 +62,5 @@ func TestCrowd(t *testing.T) {
 	if custodies < flows*9/10 || toServer.Drops.Queue < 10*flows {
 		t.Errorf("%d custodies, %+v: it shows nothing", custodies, toServer.Drops)
 	}
-	if silent > flows/100 {
-		t.Errorf("%d of %d flows were taken for silent", silent, flows)
-	}
+	return silent
 }

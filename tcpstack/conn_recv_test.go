@@ -309,3 +309,28 @@ func TestReceiverAhead(t *testing.T) {
 		t.Errorf("Ahead gives %v, %v; want 2000", n, ok)
 	}
 }
+
+// docs/custody.md, Receiver ahead of us: where the path was slow while its round trip
+// was measured every answer comes too soon, and the next question waits only until it
+// does not.
+func TestReceiverAheadSooner(t *testing.T) {
+	cfg := config("reno")
+	cfg.Relay = true
+	const slow, fast = time.Second, 50 * time.Millisecond
+	s := tell(t, cfg, func(n *Snapshot) { n.MinRTT = slow })
+	s.peer(0, 0, 2000)
+	for range answersWanted {
+		s.want("-1:-1 ack 0")
+		s.pass(fast)
+		s.peer(0, 0, 2000)
+		s.quiet()
+		if got := s.next("-1:-1 ack 0"); got != slow/2-fast {
+			t.Fatalf("asked again after %v, want %v", got, slow/2-fast)
+		}
+		s.pass(fast)
+		s.peer(0, 0, 2000)
+	}
+	if n, ok := s.c.Ahead(); !ok || n != wire.SeqOf(ourISN).Add(2000) {
+		t.Errorf("Ahead gives %v, %v; want 2000", n, ok)
+	}
+}

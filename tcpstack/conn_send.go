@@ -268,7 +268,9 @@ func (c *Conn) sendProbe(now mono.Time, p *Packet) bool {
 	}
 	data := c.relay.ask && c.sent.n > 0
 	c.probe, c.relay.ask = false, false
-	c.relay.asked, c.relay.askedAt = true, now
+	if r := &c.relay; !r.asked {
+		r.asked, r.askedAt = true, now
+	}
 	if data {
 		r := c.head()
 		c.again(r)

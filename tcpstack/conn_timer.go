@@ -95,6 +95,9 @@ func (c *Conn) Deadline() mono.Time {
 	if c.blocked {
 		at = min(at, c.pace.next)
 	}
+	if c.relay.early {
+		at = min(at, c.answerAt())
+	}
 	at = min(at, c.pmtu.tooBig.deadline())
 	if !c.cfg.Relay {
 		at = min(at, c.endDeadline(), c.giveUpAt(), c.keepAliveAt(), c.tuneDeadline())
@@ -120,6 +123,7 @@ func (c *Conn) Expire(now mono.Time) {
 		c.keepAlive(now)
 		c.shrink(now)
 	}
+	c.askAgain(now)
 	c.decideTooBig(now)
 	if c.retx.kind == retxNone || c.retx.at > now {
 		return

@@ -19,6 +19,7 @@ type relayState struct {
 	claim   wire.Seq  // the number it has to repeat
 	asked   bool      // the probe has left,
 	askedAt mono.Time // then
+	early   bool      // an answer came sooner than one could
 	answers int       // that were as large
 	proven  bool      // there were enough: Ahead gives claim
 
@@ -46,7 +47,10 @@ func (c *Conn) ahead(now mono.Time, n wire.Seq) {
 	switch {
 	case !r.claimed, r.asked && n.Less(r.claim):
 		r.claimed, r.claim, r.answers = true, n, 0
-	case !r.asked || now.Sub(r.askedAt) < c.rtt.min/2:
+	case !r.asked:
+		return
+	case now < c.answerAt():
+		r.early = true
 		return
 	default:
 		if r.answers++; r.answers == answersWanted {
@@ -54,15 +58,27 @@ func (c *Conn) ahead(now mono.Time, n wire.Seq) {
 			return
 		}
 	}
-	r.asked = false
+	r.asked, r.early = false, false
 	c.Ask()
+}
+
+// answerAt gives when an answer to the first probe of a claim can come at the soonest.
+func (c *Conn) answerAt() mono.Time { return c.relay.askedAt.Add(c.rtt.min / 2) }
+
+// askAgain asks once more when an answer can come, after one that came sooner: the
+// path may have been slow only while its round trip was measured.
+func (c *Conn) askAgain(now mono.Time) {
+	if r := &c.relay; r.early && now >= c.answerAt() {
+		r.early = false
+		c.Ask()
+	}
 }
 
 // heard takes a claim back when the peer, asked, acknowledges less. An old ACK
 // that was on its way proves nothing.
 func (r *relayState) heard(old bool) {
 	if r.claimed && (r.asked || r.answers > 0) && !old {
-		r.claimed, r.proven = false, false
+		r.claimed, r.proven, r.early = false, false, false
 	}
 }
 
@@ -74,7 +90,7 @@ func (c *Conn) Ahead() (n wire.Seq, ok bool) {
 	if !r.proven {
 		return n, false
 	}
-	r.claimed, r.proven = false, false
+	r.claimed, r.proven, r.early = false, false, false
 	return r.claim, true
 }
 

@@ -10,8 +10,12 @@ import (
 )
 
 // settleTime is how long Settle listens for what endpoints answer: a few round
-// trips of a long path. Ours.
-const settleTime = 400 * time.Millisecond
+// trips of a long path. It asks several times meanwhile, for an end that is not heard
+// may wait for ever. Ours.
+const (
+	settleTime = 400 * time.Millisecond
+	settleAsks = 3
+)
 
 // Settle resets, at both ends, the connections that a dead process held bytes
 // of. An endpoint accepts a reset only at the exact number it expects next
@@ -51,25 +55,46 @@ func Settle(entries []splice.Entry, clientMark uint32) (refused int, err error) 
 		e := &entries[i]
 		ends[e.Tuple] = end{e, splice.Client}
 		ends[e.Tuple.Reverse()] = end{e, splice.Server}
-		// The questions go first: asked after its reset, an end would answer
-		// with a reset of its own.
-		for _, p := range append(e.Probes(), e.Resets()...) {
-			send(&p)
-		}
 	}
 	buf := make([]byte, link.MaxFrame)
+	for asked := range settleAsks {
+		// The questions go first: asked after its reset, an end would answer
+		// with a reset of its own.
+		for i := range entries {
+			for _, p := range entries[i].Probes() {
+				send(&p)
+			}
+			if asked > 0 {
+				continue
+			}
+			for _, p := range entries[i].Resets() {
+				send(&p)
+			}
+		}
+		sniffer.Prolong(settleTime / settleAsks)
+		if err := answers(sniffer, buf, func(t wire.Tuple, ack wire.Seq) {
+			if x, known := ends[t]; known {
+				p := x.entry.Answer(x.side, ack)
+				send(&p)
+			}
+		}); err != nil {
+			return refused, err
+		}
+	}
+	return refused, nil
+}
+
+// answers calls heard for every segment that acknowledges something, for as long as
+// the sniffer looks.
+func answers(sniffer *link.Sniffer, buf []byte, heard func(wire.Tuple, wire.Seq)) error {
 	var v wire.View
 	for {
-		n, ok, failed := sniffer.Next(buf)
-		if failed != nil || !ok {
-			return refused, failed
+		n, ok, err := sniffer.Next(buf)
+		if err != nil || !ok {
+			return err
 		}
-		if v.ParseIP(buf[:n]) != wire.KindTCP || v.Flags()&(wire.ACK|wire.RST) != wire.ACK {
-			continue
-		}
-		if x, known := ends[v.Tuple()]; known {
-			p := x.entry.Answer(x.side, v.Ack())
-			send(&p)
+		if v.ParseIP(buf[:n]) == wire.KindTCP && v.Flags()&(wire.ACK|wire.RST) == wire.ACK {
+			heard(v.Tuple(), v.Ack())
 		}
 	}
 }

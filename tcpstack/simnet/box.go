@@ -50,16 +50,17 @@ type Box struct {
 	seg     tcpstack.Segment
 	pkt     tcpstack.Packet
 
-	busy     bool      // a fault is under way
-	stopping bool      // it takes no new flows
-	gone     bool      // the process does not run
-	leapt    bool      // its clock has
-	mourned  bool      // its flow held bytes when it died
-	bypass   [2]bool   // packets from a side do not reach accd
-	lapsed   bool      // the bypass ends when the flow asks for steering
-	hangs    bool      // the process stands still
-	turned   mono.Time // when it last ran
-	backlog  []*Packet // what the taps queue for it meanwhile
+	busy     bool          // a fault is under way
+	stopping bool          // it takes no new flows
+	gone     bool          // the process does not run
+	leapt    bool          // its clock has
+	mourned  bool          // its flow held bytes when it died
+	settling *splice.Entry // what the next process resets before anything else; nil: nothing
+	bypass   [2]bool       // packets from a side do not reach accd
+	lapsed   bool          // the bypass ends when the flow asks for steering
+	hangs    bool          // the process stands still
+	turned   mono.Time     // when it last ran
+	backlog  []*Packet     // what the taps queue for it meanwhile
 }
 
 // BoxCount says how much of a connection accd carried.
@@ -97,7 +98,7 @@ func NewBox(s *Sim, key wire.Tuple, keys [2]uint64, cfg BoxConfig, pool *buf.Poo
 
 // start is a new process: no flows, the predecessor's ledger.
 func (b *Box) start() {
-	b.gone, b.mourned, b.busy = false, false, false
+	b.gone, b.mourned, b.busy, b.settling = false, false, false, nil
 	ledgers, err := splice.NewLedgers(b.ledger, 1)
 	if err != nil {
 		b.sim.Failf("%v", err)
@@ -124,6 +125,7 @@ func (b *Box) steer(wire.Tuple) {
 func (b *Box) Arrive(p *Packet) {
 	switch {
 	case b.gone || b.bypass[p.From]:
+		b.settle(p)
 		b.out[p.From.Other()](p)
 	case b.hangs:
 		if b.sim.now.Sub(b.turned) < heartbeat && len(b.backlog) < 500 {

@@ -3,10 +3,12 @@ package simnet
 // How the accd of a simulation is disturbed, asked to let go, and killed.
 
 import (
+	"slices"
 	"time"
 
 	"accd/splice"
 	"accd/tcpstack/buf"
+	"accd/tcpstack/wire"
 )
 
 // FaultKind is a way in which accd is disturbed or asked to let go.
@@ -173,29 +175,50 @@ func (b *Box) crash() {
 	}
 }
 
-// restart is the next process: first it resets what the ledger lists.
+// For so long the next process listens to the ends of what it resets, and asks them so
+// often, as terminator.Settle does.
+const (
+	settleTime = 400 * time.Millisecond
+	settleAsks = 3
+)
+
+// restart is the next process: before anything else it resets what the ledger
+// lists, at the numbers that the ends may expect and at those that they tell.
 func (b *Box) restart() {
 	entries, err := splice.ReadLedger(b.ledger)
 	if err != nil {
 		b.sim.Failf("%v", err)
 	}
-	stuck := false
-	for _, e := range entries {
-		if !e.Stuck() {
-			continue
+	entries = slices.DeleteFunc(entries, func(e splice.Entry) bool { return !e.Stuck() })
+	if len(entries) == 0 {
+		if b.mourned {
+			b.sim.Failf("the ledger does not list a flow that held bytes")
 		}
-		stuck = true
-		b.Ended = "reset from the ledger"
-		for _, r := range e.Resets() {
-			p := &Packet{From: r.To.Other(), Is6: !b.key.Is4(), Seq: r.Seq, Ack: r.Ack, Flags: r.Flags}
-			b.sim.tracePacket("ledger >", p)
-			b.out[r.To](p)
-		}
+		b.start()
+		return
 	}
-	if b.mourned && !stuck {
-		b.sim.Failf("the ledger does not list a flow that held bytes")
+	b.Ended = "reset from the ledger"
+	b.settling = &entries[0] // of the one connection there is
+	for asked := range settleAsks {
+		b.sim.After(time.Duration(asked)*settleTime/settleAsks, func() { b.sendLedger(b.settling.Probes()) })
 	}
-	b.start()
+	b.sim.After(0, func() { b.sendLedger(b.settling.Resets()) })
+	b.sim.After(settleTime, b.start)
+}
+
+// settle resets an end of which a packet passes at the number it tells.
+func (b *Box) settle(p *Packet) {
+	if b.settling != nil && p.Flags&(wire.ACK|wire.RST) == wire.ACK && !p.Bad {
+		b.sendLedger([]splice.ResetPacket{b.settling.Answer(p.From, p.Ack)})
+	}
+}
+
+func (b *Box) sendLedger(all []splice.ResetPacket) {
+	for _, r := range all {
+		p := &Packet{From: r.To.Other(), Is6: !b.key.Is4(), Seq: r.Seq, Ack: r.Ack, Flags: r.Flags}
+		b.sim.tracePacket("ledger >", p)
+		b.out[r.To](p)
+	}
 }
 
 // discard frees what the process held.

@@ -56,5 +56,8 @@ func (s *Sniffer) Next(b []byte) (n int, ok bool, err error) {
 	}
 }
 
+// Prolong lets it look for that long from now on.
+func (s *Sniffer) Prolong(long time.Duration) { s.until = time.Now().Add(long) }
+
 // Close stops looking.
 func (s *Sniffer) Close() error { return unix.Close(s.fd) }

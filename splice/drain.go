@@ -43,19 +43,19 @@ func (d *drain) release() {
 // it stays on the wire. A split flow cannot be drained.
 func (f *Flow) Drain(now mono.Time, why Reason) {
 	if why.forGood() {
-		f.native = true
+		f.rec.native = true
 	}
 	f.forget(ShadowTorn)
 	if f.state != InCustody || f.c.ending.on || f.c.split.on {
 		return
 	}
 	c := f.c
-	f.why = why
+	f.rec.why = why
 	f.count(why)
 	if now.Sub(c.began) < settled {
 		f.flap()
 	} else {
-		f.flaps = 0
+		f.rec.flaps = 0
 	}
 	c.drain.on = true
 	for i := range c.conn {
@@ -117,7 +117,7 @@ func (f *Flow) unsync() {
 
 // inDrain is Receive in drain: every packet passes and is read.
 func (f *Flow) inDrain(now mono.Time, from Side, s *tcpstack.Segment, m Meta) {
-	r, c := &f.rec, f.c
+	r, c := f.rec, f.c
 	near, far := &c.conn[from], &c.conn[from.Other()]
 	switch {
 	case s.Flags.Has(wire.SYN):

@@ -36,7 +36,7 @@ func (f *Flow) receiveRST(now mono.Time, from Side, s *tcpstack.Segment) {
 	// relayed while the receiver has everything. Nothing is held towards the
 	// sender either, so the flow is the endpoints' own again.
 	if c.conn[other].FINAcked() && c.stream[other].Len() == 0 {
-		f.why = Reset
+		f.rec.why = Reset
 		f.exit(now)
 		return
 	}

@@ -22,11 +22,11 @@ type relayed struct {
 // mayEnter says why a believed segment with payload does not begin custody, or
 // None. Its ACK is applied already; told is from before.
 func (f *Flow) mayEnter(now mono.Time, from Side, s *tcpstack.Segment, told relayed) Reason {
-	r := &f.rec
+	r := f.rec
 	d, o := &r.Dir[from], &r.Dir[from.Other()]
 	end := s.Seq.Add(s.Payload.Len())
 	switch {
-	case f.terms == nil || f.native:
+	case f.terms == nil || f.rec.native:
 		return Policy
 	case s.Flags.Any(wire.SYN|wire.RST|wire.URG) || !s.Options.Only(wire.HasTS|wire.HasSACK):
 		return Odd
@@ -48,7 +48,7 @@ func (f *Flow) mayEnter(now mono.Time, from Side, s *tcpstack.Segment, told rela
 // one at hand, which the caller gives to inCustody next. It says why not, or
 // None.
 func (f *Flow) enter(now mono.Time, from Side, told relayed) Reason {
-	r, e, sh := &f.rec, f.env, f.shadow
+	r, e, sh := f.rec, f.env, f.shadow
 	other := from.Other()
 	charge := r.windows()
 	more := charge

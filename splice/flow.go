@@ -53,26 +53,35 @@ type Env struct {
 // Receive, Expire and the commands are input; after any of them call Transmit
 // until it is false, then Deadline. Commands are Drain, Gap, PacketTooBig and
 // Kill. A Flow that is Gone is forgotten, and its packets pass.
+//
+// A Flow that Rests is nothing but its Record: it may be forgotten and made again
+// with Attend when the next packet comes. So idle connections need no Flow.
 type Flow struct {
-	rec       Record
-	env       *Env
-	terms     *Terms
-	c         *custody // nil on the wire
-	shadow    *shadow  // on the wire; nil: nothing is remembered
-	began     mono.Time
-	state     State
-	why       Reason
-	busy      uint16 // segments with data that passed since nothing was on its way, up to what makes a shadow
-	flaps     uint8  // drains of short custodies and late shadows, in a row
-	native    bool   // it stays on the wire for good
-	reopening bool
+	rec    *Record
+	env    *Env
+	terms  *Terms
+	c      *custody // nil on the wire
+	shadow *shadow  // on the wire; nil: nothing is remembered
+	state  State
 }
 
-// Start makes f, which is zero, the flow of rec, which it copies. With nil terms
-// it stays on the wire.
+// Start makes f, which is zero, the flow of rec, which it borrows until the flow
+// is Gone. With nil terms it stays on the wire.
 func (f *Flow) Start(now mono.Time, rec *Record, terms *Terms, env *Env) {
-	f.rec, f.terms, f.env, f.began = *rec, terms, env, now
+	f.Attend(rec, terms, env)
+	rec.began = now
 }
+
+// Attend makes f the flow that had the record rec and rested. It borrows rec.
+func (f *Flow) Attend(rec *Record, terms *Terms, env *Env) {
+	*f = Flow{rec: rec, terms: terms, env: env}
+}
+
+// Rests reports that the flow is on the wire and only its Record knows anything.
+func (f *Flow) Rests() bool { return f.state == OnWire && f.shadow == nil }
+
+// Moved says that what was lent as the record lies at rec now.
+func (f *Flow) Moved(rec *Record) { f.rec = rec }
 
 // Receive takes one TCP segment of the flow whose checksum is right, as it came
 // from the endpoint from. The payload is taken with Taken only.
@@ -94,7 +103,7 @@ func (f *Flow) Receive(now mono.Time, from Side, s *tcpstack.Segment, m Meta) Di
 
 // onWire is Receive on the wire: the packet passes, unless custody begins.
 func (f *Flow) onWire(now mono.Time, from Side, s *tcpstack.Segment, m Meta) Disposition {
-	r := &f.rec
+	r := f.rec
 	d, o := &r.Dir[from], &r.Dir[from.Other()]
 	switch {
 	case s.Flags.Has(wire.SYN):
@@ -249,20 +258,20 @@ func (f *Flow) PacketTooBig(now mono.Time, to Side, seq wire.Seq, mtu int) Dispo
 func (f *Flow) State() State { return f.state }
 
 // Began gives when the flow was started.
-func (f *Flow) Began() mono.Time { return f.began }
+func (f *Flow) Began() mono.Time { return f.rec.began }
 
 // Why gives the reason of the last drain, or of the end.
-func (f *Flow) Why() Reason { return f.why }
+func (f *Flow) Why() Reason { return f.rec.why }
 
 // Reopening reports that the SYN of another connection passed: packets of the flow
 // that pass are shown to the Opening too, and the record it establishes replaces
 // the flow, which is then ended with Replace.
-func (f *Flow) Reopening() bool { return f.reopening }
+func (f *Flow) Reopening() bool { return f.rec.reopening }
 
 // receiveSYN notes that another connection may be about to use the tuple.
 func (f *Flow) receiveSYN(from Side, s *tcpstack.Segment) {
 	if s.Seq != f.rec.Dir[from].ISN {
-		f.reopening = true
+		f.rec.reopening = true
 	}
 }
 
@@ -284,7 +293,7 @@ func (f *Flow) Held() (n [2]int) {
 }
 
 // Record gives what is known of the flow; in custody it is as of its beginning.
-func (f *Flow) Record() *Record { return &f.rec }
+func (f *Flow) Record() *Record { return f.rec }
 
 // Bytes gives the payload bytes that from has sent: acknowledged by accd, and
 // passed.
@@ -327,7 +336,7 @@ func (f *Flow) Forsake() {
 	if f.shadow != nil {
 		f.env.charged -= f.shadow.charge
 	}
-	f.c, f.shadow, f.state, f.why = nil, nil, Gone, Restart
+	f.c, f.shadow, f.state, f.rec.why = nil, nil, Gone, Restart
 }
 
 func (f *Flow) count(why Reason) { f.env.Count.By[why]++ }
@@ -343,6 +352,6 @@ func (f *Flow) end(why Reason) {
 	}
 	f.forget(None)
 	f.release()
-	f.state, f.why = Gone, why
+	f.state, f.rec.why = Gone, why
 	f.count(why)
 }

@@ -13,14 +13,22 @@ import (
 // Record is a flow on the wire: plain old data without pointers, so that it can
 // lie in shared memory and be handed to another process.
 type Record struct {
-	Tuple      wire.Tuple   // client → server
-	SACK       bool         // agreed in the handshake
-	Timestamps bool         // agreed in the handshake
-	ECN        bool         // classic ECN, agreed in the handshake
-	Unsynced   bool         // after a gap in steering: the numbers are not known
-	fresh      bool         // Unsynced: data and its ACK were seen since
-	before     [2]wire.Seq  // Unsynced: Next of either direction when the gap came
-	Dir        [2]Direction // by the side that sends
+	Tuple      wire.Tuple // client → server
+	SACK       bool       // agreed in the handshake
+	Timestamps bool       // agreed in the handshake
+	ECN        bool       // classic ECN, agreed in the handshake
+	Unsynced   bool       // after a gap in steering: the numbers are not known
+
+	fresh     bool        // Unsynced: data and its ACK were seen since
+	native    bool        // it stays on the wire for good
+	reopening bool        // the SYN of another connection passed
+	why       Reason      // of the last drain, or of the end
+	flaps     uint8       // drains of short custodies and late shadows, in a row
+	busy      uint16      // segments with data that passed since nothing was on its way, up to what makes a shadow
+	before    [2]wire.Seq // Unsynced: Next of either direction when the gap came
+	began     mono.Time   // when the Flow was started
+
+	Dir [2]Direction // by the side that sends
 }
 
 // Direction is what one endpoint sends, and what accd knows of the leg to it.
@@ -102,6 +110,9 @@ const stampLasts = 12 * 24 * time.Hour
 func (d *Direction) stamped(now mono.Time) bool {
 	return d.is(hasTS) && now.Sub(d.stampedAt()) < stampLasts
 }
+
+// Began gives when the flow was started.
+func (r *Record) Began() mono.Time { return r.began }
 
 // quiet reports that no byte of the direction is on its way.
 func (d *Direction) quiet() bool { return d.Next == d.Acked }

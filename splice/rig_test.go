@@ -202,6 +202,10 @@ func (r *rig) turn() {
 			if err := r.witness.Check(r.flow); err != nil && r.trusted {
 				r.t.Fatal(err)
 			}
+			if r.flow.Rests() { // it is nothing but its record
+				rec := *r.flow.rec
+				r.flow.Attend(&rec, r.flow.terms, r.flow.env)
+			}
 			return
 		}
 		if err := r.witness.Sent(r.flow, to, &r.pkt); err != nil && r.trusted {

@@ -72,10 +72,10 @@ func (f *Flow) shade(now mono.Time) {
 	if f.shadow != nil || f.rec.finishing() {
 		return
 	}
-	if f.busy++; f.busy < busyEnough<<f.flaps {
+	if f.rec.busy++; f.rec.busy < busyEnough<<f.rec.flaps {
 		return
 	}
-	f.busy = 0
+	f.rec.busy = 0
 	// Half of the budget is custody's alone.
 	e, charge := f.env, f.rec.windows()
 	if !e.reserve(charge, e.Pool.Budget/2) {
@@ -96,7 +96,7 @@ func (f *Flow) shade(now mono.Time) {
 // ACK. Nothing on its way needs none.
 func (f *Flow) heard(now mono.Time, from Side, s *tcpstack.Segment) {
 	if f.rec.quiet() {
-		f.busy = 0
+		f.rec.busy = 0
 		f.forget(None)
 	}
 	sh := f.shadow
@@ -153,7 +153,7 @@ func (f *Flow) inOrder(side Side) wire.Seq {
 }
 
 // flap makes the flow be busy for longer before the next shadow.
-func (f *Flow) flap() { f.flaps = min(f.flaps+1, maxFlaps) }
+func (f *Flow) flap() { f.rec.flaps = min(f.rec.flaps+1, maxFlaps) }
 
 // forget ends the shadow; why is None when it has done its work.
 func (f *Flow) forget(why Reason) {
@@ -166,7 +166,7 @@ func (f *Flow) forget(why Reason) {
 	}
 	e.charged -= sh.charge
 	e.shadows = append(e.shadows, sh)
-	f.shadow, f.busy = nil, 0
+	f.shadow, f.rec.busy = nil, 0
 	if why != None {
 		f.count(why)
 	}

@@ -113,7 +113,7 @@ func (f *Flow) Split() bool { return f.c != nil && f.c.split.on }
 func (f *Flow) inSplit(now mono.Time, from Side, s *tcpstack.Segment, m Meta) Disposition {
 	c, other := f.c, from.Other()
 	near, far := &c.conn[from], &c.conn[other]
-	if !c.split.until.IsZero() && (f.reopening || s.Flags.Has(wire.SYN)) {
+	if !c.split.until.IsZero() && (f.rec.reopening || s.Flags.Has(wire.SYN)) {
 		f.receiveSYN(from, s)
 		return Pass
 	}

@@ -11,10 +11,11 @@ import (
 
 // StartEarly makes f, which is zero, a flow of the segment s of a client, of which
 // terms.Early has just said that it Opens: a SYN, or the ACK of a cookie. It takes
-// the payload. The server is asked once the client is known to be there. secret is
-// where sequence numbers towards the server begin.
-func (f *Flow) StartEarly(now mono.Time, client *wire.Tuple, s *tcpstack.Segment, m Meta, secret tcpstack.Secret, terms *Terms, env *Env) {
-	rec := Record{Tuple: *client}
+// the payload, and borrows rec, which it fills, until the flow is Gone. The server is
+// asked once the client is known to be there. secret is where sequence numbers
+// towards the server begin.
+func (f *Flow) StartEarly(now mono.Time, rec *Record, client *wire.Tuple, s *tcpstack.Segment, m Meta, secret tcpstack.Secret, terms *Terms, env *Env) {
+	*rec = Record{Tuple: *client}
 	rec.Dir[Client].ISN = s.Seq
 	if s.Flags.Has(wire.ACK) {
 		rec.Dir[Client].ISN = s.Seq.Add(-1)
@@ -23,7 +24,7 @@ func (f *Flow) StartEarly(now mono.Time, client *wire.Tuple, s *tcpstack.Segment
 	// The server's packets are not known yet.
 	m.FlowLabel, m.From = 0, Unknown
 	rec.Dir[Server].headers(m)
-	f.Start(now, &rec, terms, env)
+	f.Start(now, rec, terms, env)
 	c := f.beginSplit(now)
 	c.split.early, c.split.half, c.split.apart = terms.Early, !s.Flags.Has(wire.ACK), true
 	key := client.Reverse()

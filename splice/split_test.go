@@ -302,7 +302,7 @@ func TestEarlyGivesItsPlaceBack(t *testing.T) {
 			}
 			client := tuple
 			r.flow = new(Flow)
-			r.flow.StartEarly(r.now, &client, r.syn(Client), Meta{}, tcpstack.Secret{}, &r.terms, &r.env)
+			r.flow.StartEarly(r.now, new(Record), &client, r.syn(Client), Meta{}, tcpstack.Secret{}, &r.terms, &r.env)
 			r.turn()
 			if l.Half() != 1 {
 				t.Fatalf("%d are half open", l.Half())
@@ -325,7 +325,7 @@ func TestSplitCountsItsOwnBytes(t *testing.T) {
 	r.flow.end(Finished)
 	used.first = [2]uint64{1 << 20, 1 << 20} // as a flow that carried more leaves it
 
-	next := Flow{env: &r.env}
+	next := Flow{rec: new(Record), env: &r.env}
 	if c := next.beginSplit(r.now); c != used {
 		t.Fatal("the custody that is free is not used again")
 	}

@@ -162,7 +162,7 @@ func (w *Witness) Check(f *Flow) error {
 			if e.saidAck.Less(far.toldAck) {
 				return fmt.Errorf("I5: on the wire, but the %v was told %v and the %v acknowledged %v", from, far.toldAck, to, e.saidAck)
 			}
-			if was == InCustody && f.why != Reset && far.toldAck.Less(e.saidAck) {
+			if was == InCustody && f.rec.why != Reset && far.toldAck.Less(e.saidAck) {
 				return fmt.Errorf("I5: on the wire, but the ACK %v of the %v is owed to the %v, which was told %v", e.saidAck, to, from, far.toldAck)
 			}
 		}

@@ -52,7 +52,7 @@ type opening struct {
 }
 
 func (o *openings) at(client wire.Addr, now mono.Time) *opening {
-	p := &o.places[hash(client[:], o.seed)>>(64-openingBits)]
+	p := &o.places[hashAddr(&client, o.seed)>>(64-openingBits)]
 	if age := now.Sub(p.since); age > 2*openingTime {
 		*p = opening{since: now}
 	} else if age > openingTime {
@@ -76,15 +76,4 @@ func (o *openings) done(client wire.Addr, now mono.Time) {
 	if p := o.at(client, now); p.n > 0 {
 		p.n--
 	}
-}
-
-// hash is FNV-1a with a seed and a final mix, so that the upper bits are good.
-func hash(b []byte, seed uint64) uint64 {
-	h := seed ^ 14695981039346656037
-	for _, c := range b {
-		h = (h ^ uint64(c)) * 1099511628211
-	}
-	h ^= h >> 32
-	h *= 0x9e3779b97f4a7c15
-	return h ^ h>>29
 }

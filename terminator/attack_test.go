@@ -257,7 +257,7 @@ func TestFlowUnderAttack(t *testing.T) {
 		t.Errorf("honest connections have %.0f %% of their goodput", 100*share)
 	}
 	for _, m := range c.members[:honest] {
-		fl := b.term.shards[0].flows.find(m.name)
+		fl := b.term.shards[0].attend(&m.name)
 		if fl == nil {
 			t.Errorf("%v: the flow is gone; its client has %d bytes", m.name, m.got)
 			continue

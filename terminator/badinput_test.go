@@ -152,7 +152,7 @@ func TestBadHandshakes(t *testing.T) {
 				}
 			}
 			s := b.term.shards[0]
-			made := s.flows.find(web4) != nil
+			made := s.attend(&web4) != nil
 			if made != (c.want == splice.None) || c.want != splice.None && s.custody.By[c.want] != 1 {
 				t.Errorf("flow %v, counted %d as %v", made, s.custody.By[c.want], c.want)
 			}

@@ -81,7 +81,7 @@ func newBoxOn(t testing.TB, caps link.Caps, shards int, changes ...change) *box 
 	b.term = term
 	for _, s := range term.shards {
 		s.init(b.now)
-		t.Cleanup(s.wait.Close)
+		t.Cleanup(s.close)
 	}
 	return b
 }

@@ -64,7 +64,7 @@ func (s *shard) receiveTCP(from splice.Side, f *link.Frame, network splice.Netwo
 	if from == splice.Server {
 		client = client.Reverse()
 	}
-	fl := s.flows.find(client)
+	fl := s.attend(&client)
 	if fl == nil && !handed && !v.Flags().Has(wire.SYN) {
 		if to := s.other(client); to != nil {
 			s.count.handoff.tcp++
@@ -78,18 +78,23 @@ func (s *shard) receiveTCP(from splice.Side, f *link.Frame, network splice.Netwo
 		return
 	}
 	if fl != nil {
-		if s.offer(fl, from, meta) == splice.Taken {
+		switch taken := s.offer(fl, from, meta) == splice.Taken; {
+		case taken:
 			return
-		}
-		if !fl.Reopening() && fl.State() != splice.Gone {
+		case !fl.Reopening() && fl.State() != splice.Gone:
+			s.leave(fl)
 			s.segment.Drop()
 			s.pass(from, f)
 			return
 		}
+		s.ready(fl)
 	}
 	made, why := s.handshake(from, client, fl, meta)
-	if made != nil && s.offer(made, from, meta) == splice.Taken {
-		return
+	if made != nil {
+		if s.offer(made, from, meta) == splice.Taken {
+			return
+		}
+		s.leave(made)
 	}
 	s.segment.Drop()
 	if why == Rewritten {
@@ -101,7 +106,7 @@ func (s *shard) receiveTCP(from splice.Side, f *link.Frame, network splice.Netwo
 
 // offer gives the segment to its flow.
 func (s *shard) offer(fl *flow, from splice.Side, meta splice.Meta) splice.Disposition {
-	fl.heard = s.now
+	s.place(fl).heard = s.now
 	s.current = fl
 	disposition := fl.Receive(s.now, from, &s.segment, meta)
 	s.current = nil
@@ -151,10 +156,10 @@ func (s *shard) receiveICMP(from splice.Side, f *link.Frame, handed bool) {
 	quoted, seq := v.Quote()
 	// The quoted packet went to the server, or else to the client.
 	client, to := quoted, splice.Server
-	fl := s.flows.find(client)
+	fl := s.attend(&client)
 	if fl == nil {
 		client, to = quoted.Reverse(), splice.Client
-		fl = s.flows.find(client)
+		fl = s.attend(&client)
 	}
 	if fl != nil {
 		s.current = fl
@@ -190,7 +195,7 @@ func (s *shard) receiveOdd(why Reason, drain splice.Reason, from splice.Side, f 
 		if from == splice.Server {
 			client = client.Reverse()
 		}
-		if fl := s.flows.find(client); fl != nil {
+		if fl := s.attend(&client); fl != nil {
 			s.current = fl
 			fl.Unreadable(s.now, from, seq, drain)
 			s.current = nil

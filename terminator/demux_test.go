@@ -152,7 +152,7 @@ func TestRelayedSYNJumbo(t *testing.T) {
 	want(8960)
 	b.send(splice.Client, packet{tuple: web4, flags: wire.ACK, seq: 1001, ack: 5001, window: 512, options: &clientTS, net: splice.LAN})
 	b.want1(0)
-	fl := b.term.shards[0].flows.find(web4)
+	fl := b.term.shards[0].attend(&web4)
 	if fl == nil {
 		t.Fatal("no flow")
 	}
@@ -173,12 +173,12 @@ func TestHandshakeMakesAFlow(t *testing.T) {
 	b := newBox(t, 1)
 	for _, tuple := range []wire.Tuple{web4, web6} {
 		b.handshake(0, tuple)
-		fl := b.term.shards[0].flows.find(tuple)
+		fl := b.term.shards[0].attend(&tuple)
 		if fl == nil {
 			t.Fatalf("%v: no flow", tuple)
 		}
-		if fl.verdict.Rule != "rest" || fl.State() != splice.OnWire {
-			t.Errorf("%v: rule %q, state %v", tuple, fl.verdict.Rule, fl.State())
+		if fl.Terms().Rule != "rest" || fl.State() != splice.OnWire {
+			t.Errorf("%v: rule %q, state %v", tuple, fl.Terms().Rule, fl.State())
 		}
 		if r := fl.Record(); r.Dir[splice.Client].Net != splice.LAN || r.Dir[splice.Server].Net != splice.WAN || r.Dir[splice.Client].TTL != 63 {
 			t.Errorf("%v: record %+v", tuple, r)
@@ -271,7 +271,7 @@ func TestOneClientCannotFillTheOpening(t *testing.T) {
 	b.handshake(0, web6) // another client
 	b.pass(3 * openingTime)
 	b.handshake(0, web4)
-	if b.term.shards[0].flows.find(web4) == nil {
+	if b.term.shards[0].attend(&web4) == nil {
 		t.Error("the client is still locked out")
 	}
 }
@@ -336,8 +336,8 @@ func TestHandshakeAtATakenPlace(t *testing.T) {
 	b.term.owners.mask = 0 // one place for all
 	b.handshake(1, web4)
 	b.handshake(0, web6asweb4)
-	if n := b.count(0).handoff.tcp; n != 0 || b.term.shards[0].flows.find(web6asweb4) == nil {
-		t.Errorf("%d segments handed over, flow %v", n, b.term.shards[0].flows.find(web6asweb4))
+	if n := b.count(0).handoff.tcp; n != 0 || b.term.shards[0].attend(&web6asweb4) == nil {
+		t.Errorf("%d segments handed over, flow %v", n, b.term.shards[0].attend(&web6asweb4))
 	}
 }
 

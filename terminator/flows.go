@@ -3,102 +3,154 @@ package terminator
 import (
 	"time"
 
-	"accd/policy"
 	"accd/splice"
 	"accd/tcpstack/mono"
 	"accd/tcpstack/timer"
 	"accd/tcpstack/wire"
 )
 
-// flow is a splice.Flow with its places in the shard's table, wheel and lists.
+// flow attends to a connection that is not idle: it is in custody, is shadowed,
+// or a packet of it has just come.
 type flow struct {
 	splice.Flow
-	client  wire.Tuple
-	verdict *policy.Verdict
-	timer   timer.Entry[*flow]
-	next    *flow // in a ready list
-	heard   mono.Time
-	serial  uint64 // unique within the shard; 0: a free place
-	index   uint32 // its place
-	queued  bool   // it is in a ready list
-	active  bool   // it was not on the wire when the shard looked last
+	at     uint32 // its place
+	number uint32 // its own, among the flows
+	timer  timer.Entry[*flow]
+	next   *flow // in a ready list
+	used   bool
+	queued bool // it is in a ready list
+	active bool // it was not on the wire when the shard looked last
 }
 
-// chunk is how many flows are allocated together.
-const chunk = 256
+// client gives the client's tuple.
+func (f *flow) client() wire.Tuple { return f.Record().Tuple }
 
-// flows is the shard's table: places that never move, found by a map without
-// pointers, which the garbage collector need not read.
+// flows is the shard's table: a place for every connection, and flows for those
+// that are not idle.
 type flows struct {
-	places []*[chunk]flow
-	free   []uint32
-	byName map[wire.Tuple]uint32
-	serial uint64
+	places
+	all  []*flow
+	idle []*flow // of them, attending to nobody; what was let go last first
 }
 
-func (t *flows) init() { t.byName = make(map[wire.Tuple]uint32) }
-
-// len gives the number of flows.
-func (t *flows) len() int { return len(t.byName) }
-
-// at gives a place, in use or not.
-func (t *flows) at(i uint32) *flow { return &t.places[i/chunk][i%chunk] }
-
-// find gives the flow of a client's tuple, nil if there is none.
-func (t *flows) find(client wire.Tuple) *flow {
-	i, ok := t.byName[client]
-	if !ok {
-		return nil
+// take gives a flow that attends to place i.
+func (t *flows) take(i uint32) *flow {
+	var f *flow
+	if last := len(t.idle) - 1; last >= 0 {
+		f, t.idle = t.idle[last], t.idle[:last]
+	} else {
+		f = &flow{number: uint32(len(t.all))}
+		f.timer.Owner = f
+		t.all = append(t.all, f)
 	}
-	return t.at(i)
-}
-
-// add makes an empty flow.
-func (t *flows) add(client wire.Tuple, now mono.Time) *flow {
-	if len(t.free) == 0 {
-		first := uint32(len(t.places) * chunk)
-		t.places = append(t.places, new([chunk]flow))
-		for i := range uint32(chunk) {
-			t.free = append(t.free, first+chunk-1-i)
-		}
-	}
-	i := t.free[len(t.free)-1]
-	t.free = t.free[:len(t.free)-1]
-	f := t.at(i)
-	f.client, f.index = client, i
-	f.timer.Owner = f
-	t.byName[client] = i
-	t.renew(f, now)
+	f.at, f.used = i, true
+	t.at(i).flow = f.number + 1
 	return f
 }
 
-// renew makes f the flow of another connection of the same name.
-func (t *flows) renew(f *flow, now mono.Time) {
-	t.serial++
-	f.Flow, f.verdict = splice.Flow{}, nil
-	f.serial, f.heard = t.serial, now
+// release lets go of f, which is in no list and not armed.
+func (t *flows) release(f *flow) {
+	t.at(f.at).flow = 0
+	f.Flow, f.used, f.active = splice.Flow{}, false, false
+	t.idle = append(t.idle, f)
 }
 
-// remove gives up the place of f, which is in no list and not armed.
-func (t *flows) remove(f *flow) {
-	delete(t.byName, f.client)
-	t.free = append(t.free, f.index)
-	*f = flow{index: f.index}
+// remove gives up place i, which nobody attends to.
+func (t *flows) remove(i uint32) {
+	if moved := t.places.remove(i); moved != nil && moved.flow != 0 {
+		f := t.all[moved.flow-1]
+		f.at = i
+		f.Moved(&moved.Record)
+	}
 }
 
-// all calls do for every flow; do may remove it.
-func (t *flows) all(do func(*flow)) { t.part(0, len(t.places), do) }
-
-// part calls do for the flows of some chunks and reports whether there are more.
-func (t *flows) part(from, to int, do func(*flow)) (more bool) {
-	for _, c := range t.places[min(from, len(t.places)):min(to, len(t.places))] {
-		for i := range c {
-			if c[i].serial != 0 {
-				do(&c[i])
-			}
+// each calls do for every flow that attends to somebody; do may remove it.
+func (t *flows) each(do func(*flow)) {
+	for _, f := range t.all {
+		if f.used {
+			do(f)
 		}
 	}
-	return to < len(t.places)
+}
+
+// attend gives the flow of a client's tuple, nil if there is none. Who has got it
+// makes it ready or leaves it.
+func (s *shard) attend(client *wire.Tuple) *flow {
+	i, ok := s.flows.find(client)
+	if !ok {
+		return nil
+	}
+	p := s.flows.places.at(i)
+	if p.flow != 0 {
+		return s.flows.all[p.flow-1]
+	}
+	f := s.flows.take(i)
+	f.Attend(&p.Record, s.terms.at(p.ruling).terms, &s.env)
+	// What was said to all while it rested.
+	if gaps := uint32(s.count.gaps); p.gaps != gaps {
+		p.gaps = gaps
+		f.Gap(s.now)
+	}
+	if s.stopping {
+		f.Drain(s.now, splice.Stop)
+	}
+	return f
+}
+
+// leave lets f go if it rests and does not wait to send.
+func (s *shard) leave(f *flow) {
+	if !f.queued && f.Rests() {
+		s.wheel.Disarm(&f.timer)
+		s.flows.release(f)
+	}
+}
+
+// place gives the place of f.
+func (s *shard) place(f *flow) *place { return s.flows.places.at(f.at) }
+
+// add makes a place for a connection, for which there must be room, and a flow that
+// attends to it.
+func (s *shard) add(rec *splice.Record) *flow {
+	i := s.flows.add(rec, s.now)
+	s.flows.places.at(i).gaps = uint32(s.count.gaps)
+	s.t.owners.set(rec.Tuple, s.index)
+	return s.flows.take(i)
+}
+
+// renew makes f attend to another connection of the same name, that of the shard's record.
+func (s *shard) renew(f *flow) {
+	p := s.place(f)
+	s.terms.unbind(p.ruling)
+	p.Record, p.gaps = s.record, uint32(s.count.gaps)
+	s.flows.renew(p, s.now)
+	f.Flow = splice.Flow{}
+}
+
+// rule notes the ruling that a new connection of f was made under.
+func (s *shard) rule(f *flow, ruling uint32) *splice.Terms {
+	s.terms.bind(ruling)
+	s.place(f).ruling = ruling
+	return s.terms.at(ruling).terms
+}
+
+// remove forgets f and its connection.
+func (s *shard) remove(f *flow) {
+	s.wheel.Disarm(&f.timer)
+	if f.active {
+		s.active--
+	}
+	at := f.at
+	s.flows.release(f)
+	s.forget(at)
+}
+
+// forget removes the connection of a place that nobody attends to.
+func (s *shard) forget(at uint32) {
+	p := s.flows.places.at(at)
+	s.t.owners.clear(p.Tuple, s.index)
+	s.t.flows.Add(-1)
+	s.terms.unbind(p.ruling)
+	s.flows.remove(at)
 }
 
 // Ours. Every place is looked at once a minute.
@@ -107,36 +159,27 @@ const (
 	sweepParts  = 600
 )
 
-// age removes flows on the wire that were not heard of for longer than their
+// age removes connections that rest and were not heard of for longer than their
 // steering element lives: the kernel has forgotten them too.
 func (s *shard) age(now mono.Time) {
 	if now.Before(s.swept.Add(sweepPeriod)) {
 		return
 	}
 	s.swept = now
-	places := uint32(len(s.flows.places) * chunk)
-	for range (places + sweepParts - 1) / sweepParts {
-		if s.sweep >= places {
+	for range (s.flows.len() + sweepParts - 1) / sweepParts {
+		if s.sweep == 0 {
+			s.sweep = s.flows.len()
+		}
+		s.sweep = min(s.sweep, s.flows.len()) - 1
+		if s.sweep < 0 {
 			s.sweep = 0
+			return
 		}
-		f := s.flows.at(s.sweep)
-		s.sweep++
-		if f.serial != 0 && !f.active && !f.queued && now.Sub(f.heard) > s.t.cfg.Idle {
+		if p := s.flows.places.at(uint32(s.sweep)); p.flow == 0 && now.Sub(p.heard) > s.t.cfg.Idle {
 			s.count.expired++
-			s.remove(f)
+			s.forget(uint32(s.sweep))
 		}
 	}
-}
-
-// remove forgets f.
-func (s *shard) remove(f *flow) {
-	s.wheel.Disarm(&f.timer)
-	if f.active {
-		s.active--
-	}
-	s.t.owners.clear(f.client, s.index)
-	s.t.flows.Add(-1)
-	s.flows.remove(f)
 }
 
 // late reports that f wants to be woken, for its shadow, and nothing will.

@@ -6,13 +6,15 @@ import (
 	"testing"
 	"time"
 
+	"accd/splice"
 	"accd/tcpstack/mono"
 	"accd/tcpstack/wire"
 )
 
 var seed = flag.Uint64("seed", 0, "seed of the random tests; 0: a new one")
 
-// TestFlowTable adds, finds and removes at random and compares with a map.
+// TestFlowTable adds, finds and removes at random and compares with a map; then all
+// go. Whoever attends to a place follows it when it moves.
 func TestFlowTable(t *testing.T) {
 	n := *seed
 	if n == 0 {
@@ -21,42 +23,140 @@ func TestFlowTable(t *testing.T) {
 	t.Logf("-seed=%d", n)
 	r := rand.New(rand.NewPCG(n, 0))
 	var table flows
-	table.init()
-	want := map[wire.Tuple]*flow{}
+	if err := table.reserve(700, n); err != nil {
+		t.Fatal(err)
+	}
+	defer table.free()
+	type known struct {
+		serial uint64
+		flow   *flow
+	}
+	want := map[wire.Tuple]known{}
 	serials := map[uint64]bool{}
+	check := func(name wire.Tuple) (at uint32, ok bool) {
+		at, ok = table.find(&name)
+		k, is := want[name]
+		if ok != is {
+			t.Fatalf("%v is found: %v, want %v", name, ok, is)
+		}
+		if !ok {
+			return at, false
+		}
+		if p := table.at(at); p.serial != k.serial || p.Tuple != name || (p.flow != 0) != (k.flow != nil) {
+			t.Fatalf("found %+v, want serial %d", p, k.serial)
+		}
+		if f := k.flow; f != nil && (f.at != at || f.Record() != &table.at(at).Record) {
+			t.Fatalf("%v is at %d, who attends to it believes %d", name, at, f.at)
+		}
+		return at, true
+	}
+	full := 0
 	for i := range 50_000 {
 		name := web4
 		name.SrcPort = uint16(r.IntN(1000))
-		f := table.find(name)
-		if f != want[name] {
-			t.Fatalf("found %p, want %p", f, want[name])
-		}
+		at, ok := check(name)
 		switch {
-		case f == nil:
-			f = table.add(name, mono.Time(i+1))
-			if f.client != name || f.heard != mono.Time(i+1) || serials[f.serial] || f.active || f.queued {
-				t.Fatalf("new flow %+v", f)
+		case ok && r.IntN(2) == 0:
+			if f := want[name].flow; f != nil {
+				table.release(f)
 			}
-			serials[f.serial] = true
-			want[name] = f
-			f.active = true // to see that remove clears it
-		case r.IntN(2) == 0:
-			table.remove(f)
+			table.remove(at)
 			delete(want, name)
+		case ok:
+		case !table.room():
+			if full++; table.len() != 700 {
+				t.Fatalf("no room beside %d", table.len())
+			}
+		default:
+			at := table.add(&splice.Record{Tuple: name}, mono.Time(i+1))
+			p := table.at(at)
+			if p.heard != mono.Time(i+1) || serials[p.serial] || p.flow != 0 || p.gaps != 0 {
+				t.Fatalf("new place %+v", p)
+			}
+			serials[p.serial] = true
+			k := known{serial: p.serial}
+			if r.IntN(4) == 0 {
+				k.flow = table.take(at)
+				k.flow.Attend(&p.Record, nil, nil)
+			}
+			want[name] = k
+		}
+		if table.len() != len(want) {
+			t.Fatalf("%d places, want %d", table.len(), len(want))
 		}
 	}
-	seen := 0
-	table.all(func(f *flow) {
-		seen++
-		if want[f.client] != f {
-			t.Fatalf("%v is not in the table", f.client)
+	attended := 0
+	table.each(func(f *flow) { attended++ })
+	for name, k := range want {
+		if at, _ := check(name); k.flow != nil {
+			table.release(k.flow)
+			table.remove(at)
+			attended--
+		} else {
+			table.remove(at)
 		}
-	})
-	inParts := 0
-	for i := 0; table.part(i, i+1, func(*flow) { inParts++ }); i++ {
+		delete(want, name)
 	}
-	if seen != len(want) || inParts != seen || table.len() != len(want) || len(table.places) > 4 {
-		t.Errorf("%d flows, %d counted, %d wanted, in %d chunks", seen, table.len(), len(want), len(table.places))
+	if attended != 0 || table.len() != 0 || table.buckets.n != 1 || full == 0 {
+		t.Errorf("%d attended to, %d places, %d buckets are left; %d times full", attended, table.len(), table.buckets.n, full)
+	}
+}
+
+// Memory is taken and given back by blocks, and what comes again is zero.
+func TestArrayGivesBack(t *testing.T) {
+	var a array[[4096]byte]
+	if err := a.reserve(4096); err != nil {
+		t.Fatal(err)
+	}
+	defer a.free()
+	const perBlock = arrayBlock / 4096
+	for round := range 2 {
+		for i := range 4096 {
+			if !a.room(1) {
+				t.Fatal("no room")
+			}
+			v := a.at(a.push())
+			if v[17] != 0 {
+				t.Fatalf("round %d: value %d is %d", round, i, v[17])
+			}
+			v[17] = 1
+		}
+		if a.room(1) {
+			t.Error("room for more than reserved")
+		}
+		for range 4096 - perBlock/2 {
+			a.pop()
+		}
+		if a.open > 2*arrayBlock {
+			t.Errorf("round %d: %d bytes are kept for %d", round, a.open, a.n*4096)
+		}
+		for a.n > 0 {
+			a.pop()
+		}
+	}
+}
+
+// Tuples that differ little fall into buckets as evenly as chance has it.
+func TestHashSpreads(t *testing.T) {
+	const buckets, n = 1 << 12, 1 << 16
+	for name, nth := range map[string]func(int) wire.Tuple{
+		"ports":   func(i int) wire.Tuple { k := web4; k.SrcPort = uint16(i); return k },
+		"clients": func(i int) wire.Tuple { k := web4; k.Src[14], k.Src[15] = byte(i>>8), byte(i); return k },
+		"servers": func(i int) wire.Tuple { k := web6; k.Dst[7], k.Dst[15] = byte(i>>8), byte(i); return k },
+	} {
+		var count [buckets]int
+		for i := range n {
+			k := nth(i)
+			count[hash(&k, 12345)%buckets]++
+		}
+		sum := 0.0
+		for _, c := range count {
+			sum += float64((c - n/buckets) * (c - n/buckets))
+		}
+		// Chi-squared: as many as there are buckets, give or take 90.
+		if x := sum / (n / buckets); x > buckets+600 || x < buckets-600 {
+			t.Errorf("%s: %.0f, want about %d", name, x, buckets)
+		}
 	}
 }
 

@@ -34,9 +34,7 @@ func (o *owners) init(flows int, seed uint64) {
 
 // at gives the place of t, and what it holds if shard has the flow.
 func (o *owners) at(t *wire.Tuple, shard int) (place *atomic.Uint64, held uint64) {
-	h := hash(t.Src[:], o.seed)
-	h = hash(t.Dst[:], h)
-	h = hash([]byte{byte(t.SrcPort >> 8), byte(t.SrcPort), byte(t.DstPort >> 8), byte(t.DstPort)}, h)
+	h := hash(t, o.seed)
 	return &o.places[h&o.mask], h&^shardMask | uint64(shard+1)
 }
 

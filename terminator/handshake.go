@@ -74,18 +74,19 @@ func (s *shard) early(client wire.Tuple, meta splice.Meta) bool {
 	if v.Handshake != policy.Early || s.opening.Follows(s.now, client) {
 		return false
 	}
-	room := s.env.MaySplit() && s.t.flows.Load() < int64(s.policy.Limits.Flows)
+	room := s.env.MaySplit() && s.room()
 	if opens && (!room || !s.segment.Options.Only(splice.Harmless)) {
 		return false // it is relayed
 	}
-	terms := s.terms.of(v, near, s.network(client, splice.Server, splice.Unknown), true)
+	ruling := s.terms.of(v, near, s.network(client, splice.Server, splice.Unknown), true)
+	terms := s.terms.at(ruling).terms
 	key := client.Reverse()
 	segment := s.segment // what Receive drops may still pass
 	segment.Payload = buf.Ref{}
 	why := Unanswered
 	switch arrival := terms.Early.Receive(s.now, &key, &segment, &s.packet); {
 	case arrival == tcpstack.Opens && room && s.newFlows.take(s.now):
-		s.startEarly(client, v, terms, meta)
+		s.startEarly(client, ruling, meta)
 		why = Rewritten
 	case arrival == tcpstack.Opens && opens:
 		return false // it is relayed
@@ -107,14 +108,14 @@ func (s *shard) early(client wire.Tuple, meta splice.Meta) bool {
 
 // startEarly makes a flow of the shard's segment, by which a client that is answered
 // early opens a connection. It takes the payload.
-func (s *shard) startEarly(client wire.Tuple, v *policy.Verdict, terms *splice.Terms, meta splice.Meta) {
+func (s *shard) startEarly(client wire.Tuple, ruling uint32, meta splice.Meta) {
 	s.t.flows.Add(1)
-	fl := s.flows.add(client, s.now)
-	s.t.owners.set(client, s.index)
-	fl.verdict = v
+	s.record = splice.Record{Tuple: client}
+	fl := s.add(&s.record)
+	terms := s.rule(fl, ruling)
 	s.count.flows++
 	s.current = fl
-	fl.StartEarly(s.now, &client, &s.segment, meta, s.secret, terms, &s.env)
+	fl.StartEarly(s.now, &s.place(fl).Record, &client, &s.segment, meta, s.secret, terms, &s.env)
 	s.current = nil
 	s.segment.Payload = buf.Ref{}
 	s.ready(fl)
@@ -128,8 +129,8 @@ func (s *shard) rewrite(from splice.Side, client wire.Tuple, meta splice.Meta) b
 		near := s.network(client, splice.Client, meta.From)
 		far := s.network(client, splice.Server, splice.Unknown)
 		v := s.decide(client, near, meta.TOS)
-		if v.Handshake == policy.Split && s.env.MaySplit() && s.t.flows.Load() < int64(s.policy.Limits.Flows) {
-			terms = s.terms.of(v, near, far, true)
+		if v.Handshake == policy.Split && s.env.MaySplit() && s.room() {
+			terms = s.terms.at(s.terms.of(v, near, far, true)).terms
 		}
 	}
 	if !s.opening.Rewrite(s.now, from, client, &s.segment, terms, s.terms.clamp(s.view.Is6), &s.packet) {
@@ -196,6 +197,9 @@ func (s *shard) decide(client wire.Tuple, from policy.Network, tos uint8) *polic
 	return s.policy.Decide(client, policy.Meta{From: from, DSCP: tos >> 2})
 }
 
+// room reports whether there may be one more flow.
+func (s *shard) room() bool { return s.t.flows.Load() < int64(s.t.most) && s.flows.room() }
+
 // admit makes a flow of the handshake in the shard's record, unless a limit or
 // the policy forbids it. old is the flow of an earlier connection of the same
 // name, or nil. A handshake that was split has passed its limits with its SYN: it
@@ -214,21 +218,20 @@ func (s *shard) admit(client wire.Tuple, old *flow) (*flow, Reason) {
 	}
 	fl := old
 	if fl == nil {
-		if s.t.flows.Add(1) > int64(s.policy.Limits.Flows) && !split {
+		if n := s.t.flows.Add(1); n > int64(s.t.most) && !split || !s.flows.room() {
 			s.t.flows.Add(-1)
 			return nil, TableFull
 		}
-		fl = s.flows.add(client, s.now)
-		s.t.owners.set(client, s.index)
+		fl = s.add(rec)
 	} else {
 		s.count.replaced++
 		fl.Replace()
-		s.flows.renew(fl, s.now)
+		s.renew(fl)
 	}
-	fl.verdict = v
 	s.count.flows++
 	s.current = fl
-	if terms := s.terms.of(v, from, to, split); split {
+	rec = &s.place(fl).Record
+	if terms := s.rule(fl, s.terms.of(v, from, to, split)); split {
 		fl.StartSplit(s.now, rec, legs, terms, &s.env)
 		if s.stopping {
 			fl.Kill(s.now) // its ends cannot go on without accd

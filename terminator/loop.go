@@ -60,12 +60,12 @@ func (s *shard) recovered(r any) {
 	s.current = nil
 	name := ""
 	if culprit != nil {
-		name = culprit.client.String()
+		name = culprit.client().String()
 	}
 	s.log.Error("BUG: a shard panicked: its flows drain", zap.Int("shard", s.index), zap.Any("panic", r),
 		zap.String("flow", name), zap.ByteString("stack", debug.Stack()))
 	s.fresh, s.busy = list{}, list{}
-	s.flows.all(func(f *flow) { f.queued, f.next = false, nil })
+	s.flows.each(func(f *flow) { f.queued, f.next = false, nil })
 	if culprit != nil {
 		s.attempt(func() {
 			culprit.Kill(s.now)
@@ -81,8 +81,9 @@ func (s *shard) recovered(r any) {
 		culprit.Forsake()
 		s.remove(culprit)
 	}
-	s.flows.all(func(f *flow) {
+	s.flows.each(func(f *flow) {
 		if !f.active {
+			s.ready(f)
 			return
 		}
 		if !s.attempt(func() { f.Drain(s.now, splice.Restart) }) {

@@ -67,7 +67,7 @@ type shard struct {
 	busy     list // flows that have used up their share of a turn
 	active   int  // flows not on the wire
 	swept    mono.Time
-	sweep    uint32          // of age: the place to look at next
+	sweep    int             // of age: what is below was not looked at yet
 	answers  bool            // some rule has accd answer clients before it asks the server
 	secret   tcpstack.Secret // of sequence numbers towards such servers
 	stopping bool            // no flow leaves the wire any more
@@ -105,7 +105,6 @@ type requests struct {
 func (s *shard) init(now mono.Time) {
 	s.now, s.last, s.swept = now, now, now
 	s.wheel.Init(now)
-	s.flows.init()
 	s.newFlows.tokens, s.newFlows.filled = time.Second, now
 	s.expire = func(f *flow) {
 		s.current = f
@@ -191,8 +190,7 @@ func (s *shard) send() (more bool) {
 		}
 		n, more := s.sendFlow(f)
 		sent += n
-		s.settle(f)
-		if more && f.serial != 0 {
+		if s.settle(f) && more {
 			s.busy.push(f)
 		}
 	}
@@ -216,8 +214,9 @@ func (s *shard) sendFlow(f *flow) (sent int, more bool) {
 	return sent, true
 }
 
-// settle notes what has become of f, which is in no list.
-func (s *shard) settle(f *flow) {
+// settle notes what has become of f, which is in no list, and reports whether the
+// shard still attends to it.
+func (s *shard) settle(f *flow) bool {
 	state := f.State()
 	if active := state != splice.OnWire && state != splice.Gone; active != f.active {
 		f.active = active
@@ -230,10 +229,14 @@ func (s *shard) settle(f *flow) {
 	if state == splice.Gone {
 		// A new connection that has the tuple now keeps its steering.
 		if forget := s.t.cfg.Forget; forget != nil && f.Why() != splice.Replaced {
-			forget(f.client)
+			forget(f.client())
 		}
 		s.remove(f)
-		return
+		return false
+	}
+	if f.Rests() {
+		s.leave(f)
+		return false
 	}
 	// The entry is re-armed only for something earlier: one that fires too
 	// early finds the new deadline.
@@ -242,12 +245,15 @@ func (s *shard) settle(f *flow) {
 			s.wheel.Arm(&f.timer, at)
 		}
 	}
+	return true
 }
 
-// gap tells every flow that packets may have gone by.
+// gap tells every flow that packets may have gone by; those that rest are told
+// when the next packet comes.
 func (s *shard) gap() {
 	s.count.gaps++
-	s.flows.all(func(f *flow) {
+	s.flows.each(func(f *flow) {
+		s.place(f).gaps = uint32(s.count.gaps)
 		s.current = f
 		f.Gap(s.now)
 		s.current = nil
@@ -305,7 +311,7 @@ func (s *shard) abandon() {
 func (s *shard) drain() {
 	s.stopping = true
 	s.abandon()
-	s.flows.all(func(f *flow) {
+	s.flows.each(func(f *flow) {
 		s.current = f
 		f.Drain(s.now, splice.Stop)
 		s.current = nil
@@ -319,14 +325,14 @@ func (s *shard) drain() {
 // how many flows that were.
 func (s *shard) kill() (killed int) {
 	s.abandon()
-	s.flows.all(func(f *flow) {
+	s.flows.each(func(f *flow) {
 		if !f.active {
 			return
 		}
 		if held := f.Held(); held != [2]int{} {
 			killed++
 			s.log.Warn("flow reset: its receiver did not read before the stop's deadline",
-				zap.Stringer("flow", f.client), zap.Int("held_to_client", held[splice.Client]), zap.Int("held_to_server", held[splice.Server]))
+				zap.Stringer("flow", f.client()), zap.Int("held_to_client", held[splice.Client]), zap.Int("held_to_server", held[splice.Server]))
 		}
 		s.current = f
 		f.Kill(s.now)

@@ -24,7 +24,7 @@ func TestIdleFlowsAreForgotten(t *testing.T) {
 		b.want1(0)
 	}
 	s := b.term.shards[0]
-	if s.flows.find(web4) != nil || s.flows.find(web6) == nil || b.term.flows.Load() != 1 || s.count.expired != 1 {
+	if s.attend(&web4) != nil || s.attend(&web6) == nil || b.term.flows.Load() != 1 || s.count.expired != 1 {
 		t.Errorf("%d flows are left, %d expired", s.flows.len(), s.count.expired)
 	}
 }
@@ -42,7 +42,7 @@ func TestGap(t *testing.T) {
 	if n := b.count(0).gaps; n != 1 {
 		t.Fatalf("%d gaps", n)
 	}
-	if r := b.term.shards[0].flows.find(web4).Record(); !r.Unsynced {
+	if r := b.term.shards[0].attend(&web4).Record(); !r.Unsynced {
 		t.Error("the record is believed after a gap")
 	}
 }
@@ -54,13 +54,13 @@ func TestPanicCostsOneFlow(t *testing.T) {
 	b.handshake(0, web6)
 	s := b.term.shards[0]
 	s.ask(func(s *shard) {
-		s.current = s.flows.find(web4)
+		s.current = s.attend(&web4)
 		panic("made by the test")
 	})
 	answered := false
 	s.ask(func(*shard) { answered = true })
 	b.turn()
-	if s.count.panics != 1 || s.flows.find(web4) != nil || s.flows.find(web6) == nil {
+	if s.count.panics != 1 || s.attend(&web4) != nil || s.attend(&web6) == nil {
 		t.Fatalf("%d panics, %d flows", s.count.panics, s.flows.len())
 	}
 	if !answered {

@@ -263,8 +263,10 @@ func (s *storm) until(end mono.Time) {
 				s.t.Fatalf("%d half-open clients", v.Early.Half())
 			}
 		}
-		for _, v := range sh.terms.known {
-			s.terms[v] = true
+		for _, r := range sh.terms.rulings {
+			if r.terms != nil {
+				s.terms[r.terms] = true
+			}
 		}
 		if len(s.later) > 0 {
 			next = min(next, s.later[0].at)
@@ -369,7 +371,7 @@ func stormOnce(t *testing.T, n uint64) {
 	}
 	if sh.flows.len() != 0 || sh.active != 0 || b.term.flows.Load() != 0 || sh.pool.InUse() != 0 || s.pool.InUse() != 0 {
 		t.Errorf("left are %d flows (%d), %d active, %d and %d bytes", sh.flows.len(), b.term.flows.Load(), sh.active, sh.pool.InUse(), s.pool.InUse())
-		sh.flows.all(func(f *flow) { t.Errorf("%v: %v, split %v, %v", f.client, f.State(), f.Split(), f.Record()) })
+		sh.flows.each(func(f *flow) { t.Errorf("%v: %v, split %v, %v", f.client(), f.State(), f.Split(), f.Record()) })
 	}
 	for v := range s.terms {
 		if v.Early != nil && v.Early.Half() != 0 {

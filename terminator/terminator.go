@@ -59,6 +59,7 @@ type Terminator struct {
 	shards []*shard
 	owners owners
 	flows  atomic.Int64 // of all shards
+	most   int          // flows there may be, by the policy of the start
 	ended  chan struct{}
 }
 
@@ -85,8 +86,8 @@ func New(cfg Config) (*Terminator, error) {
 	if cfg.Log == nil {
 		cfg.Log = zap.NewNop()
 	}
-	t := &Terminator{cfg: cfg, clock: newClock(), ended: make(chan struct{})}
-	t.owners.init(cfg.Policy.Limits.Flows, rand.Uint64())
+	t := &Terminator{cfg: cfg, clock: newClock(), most: cfg.Policy.Limits.Flows, ended: make(chan struct{})}
+	t.owners.init(t.most, rand.Uint64())
 	ledgers := make([]*splice.Ledger, n)
 	if cfg.LedgerMem != nil {
 		var err error
@@ -98,7 +99,7 @@ func New(cfg Config) (*Terminator, error) {
 		s, err := t.newShard(i, offload, ledgers[i])
 		if err != nil {
 			for _, s := range t.shards {
-				s.wait.Close()
+				s.close()
 			}
 			return nil, err
 		}
@@ -118,7 +119,12 @@ func (t *Terminator) newShard(i int, offload bool, ledger *splice.Ledger) (*shar
 		s.dev[side] = device{queue: tap.Queues[i], mac: tap.MAC, neighbour: [6]byte{0x02, 0xac, 0xcd}, offload: offload}
 		fds = append(fds, tap.Queues[i].FD())
 	}
+	// Any shard may get all flows, and handshakes that are split beyond them.
+	if err := s.flows.reserve(t.most+t.cfg.Openings, rand.Uint64()); err != nil {
+		return nil, err
+	}
 	if err := s.wait.Open(fds...); err != nil {
+		s.flows.free()
 		return nil, err
 	}
 	s.opening = splice.NewOpening(t.cfg.Openings)
@@ -129,6 +135,12 @@ func (t *Terminator) newShard(i int, offload bool, ledger *splice.Ledger) (*shar
 	s.init(t.clock.now())
 	s.obey(t.cfg.Policy)
 	return s, nil
+}
+
+// close gives back what the system lent the shard.
+func (s *shard) close() {
+	s.wait.Close()
+	s.flows.free()
 }
 
 // obey makes a table the shard's policy, for new flows.
@@ -169,7 +181,7 @@ func (t *Terminator) Run(ctx context.Context) error {
 	}
 	wg.Wait()
 	for _, s := range t.shards {
-		s.wait.Close()
+		s.close()
 		for side := range s.dev {
 			err = errors.Join(err, s.dev[side].queue.Close())
 		}
@@ -181,20 +193,28 @@ func (t *Terminator) Run(ctx context.Context) error {
 // all, for ctx, or for the end of Run.
 func (t *Terminator) ask(ctx context.Context, do func(*shard)) error {
 	for _, s := range t.shards {
-		done := make(chan struct{})
-		s.ask(func(s *shard) {
-			defer close(done)
-			do(s)
-		})
-		select {
-		case <-done:
-		case <-t.ended:
-			return errors.New("terminator: the shards have ended")
-		case <-ctx.Done():
-			return fmt.Errorf("terminator: shard %d does not answer: %w", s.index, ctx.Err())
+		if err := t.askOne(ctx, s, do); err != nil {
+			return err
 		}
 	}
 	return nil
+}
+
+// askOne is ask for one shard.
+func (t *Terminator) askOne(ctx context.Context, s *shard, do func(*shard)) error {
+	done := make(chan struct{})
+	s.ask(func(s *shard) {
+		defer close(done)
+		do(s)
+	})
+	select {
+	case <-done:
+		return nil
+	case <-t.ended:
+		return errors.New("terminator: the shards have ended")
+	case <-ctx.Done():
+		return fmt.Errorf("terminator: shard %d does not answer: %w", s.index, ctx.Err())
+	}
 }
 
 // Reload makes p the policy of new flows.

@@ -34,9 +34,21 @@ type terms struct {
 	mtu      [3]int // by network
 	offload  bool
 	idle     time.Duration // how long steering remembers a flow without packets
-	known    map[termsKey]*splice.Terms
+	known    map[termsKey]uint32
+	rulings  []ruling
+	free     []uint32           // rulings not in use
 	cookieAt mono.Time          // when a Listener that is gone sent its last cookie; 0: none did
 	secret   [2]tcpstack.Secret // of sequence numbers, and of cookies
+}
+
+// ruling is a verdict and what it means for flows between two networks. Places, which
+// hold no pointers, name it by its number. It stays as long as the table of
+// verdicts, or a flow it was made for.
+type ruling struct {
+	verdict *policy.Verdict
+	terms   *splice.Terms // nil: not in use
+	flows   int
+	current bool // of the table of verdicts that new flows obey
 }
 
 type termsKey struct {
@@ -60,18 +72,41 @@ func (t *terms) init(cfg *Config, offload bool) {
 // forget drops what is remembered: the table of verdicts has changed. Cookies that
 // were sent meanwhile are still good.
 func (t *terms) forget() {
-	for _, known := range t.known {
-		if l := known.Early; l != nil {
+	for _, n := range t.known {
+		r := &t.rulings[n]
+		if l := r.terms.Early; l != nil {
 			t.cookieAt = max(t.cookieAt, l.CookieAt())
 		}
+		r.current = false
+		t.drop(n)
 	}
-	t.known = make(map[termsKey]*splice.Terms)
+	t.known = make(map[termsKey]uint32)
 }
 
-// of gives the terms of a flow between two networks.
-func (t *terms) of(v *policy.Verdict, client, server policy.Network, split bool) *splice.Terms {
+// at gives a ruling in use.
+func (t *terms) at(n uint32) *ruling { return &t.rulings[n] }
+
+// bind counts one more flow that a ruling was made for.
+func (t *terms) bind(n uint32) { t.rulings[n].flows++ }
+
+// unbind counts one less.
+func (t *terms) unbind(n uint32) {
+	t.rulings[n].flows--
+	t.drop(n)
+}
+
+// drop forgets a ruling that nobody needs any more.
+func (t *terms) drop(n uint32) {
+	if r := &t.rulings[n]; !r.current && r.flows == 0 {
+		*r = ruling{}
+		t.free = append(t.free, n)
+	}
+}
+
+// of gives the ruling for flows between two networks.
+func (t *terms) of(v *policy.Verdict, client, server policy.Network, split bool) (n uint32) {
 	k := termsKey{v, client, server, split}
-	if known := t.known[k]; known != nil {
+	if known, ok := t.known[k]; ok {
 		return known
 	}
 	a, b := v.Profile(client), v.Profile(server)
@@ -98,8 +133,15 @@ func (t *terms) of(v *policy.Verdict, client, server policy.Network, split bool)
 		made.Early = tcpstack.NewListener(earlyBacklog, t.secret[0], t.secret[1], made.Leg[0])
 		made.Early.Expect(t.cookieAt)
 	}
-	t.known[k] = made
-	return made
+	if last := len(t.free) - 1; last >= 0 {
+		n, t.free = t.free[last], t.free[:last]
+	} else {
+		n = uint32(len(t.rulings))
+		t.rulings = append(t.rulings, ruling{})
+	}
+	t.rulings[n] = ruling{verdict: v, terms: made, current: true}
+	t.known[k] = n
+	return n
 }
 
 func (t *terms) leg(p *policy.Profile, n policy.Network) *tcpstack.Config {

@@ -168,7 +168,7 @@ func (x *transfer) settle() {
 		x.step()
 	}
 	s := x.term.shards[0]
-	if fl := s.flows.find(x.name); fl.State() != splice.OnWire || s.active != 0 || s.pool.InUse() != 0 {
+	if fl := s.attend(&x.name); fl.State() != splice.OnWire || s.active != 0 || s.pool.InUse() != 0 {
 		x.t.Fatalf("at rest the flow is in %v, %d active, %d bytes in use", fl.State(), s.active, s.pool.InUse())
 	}
 	if x.got != x.nxt || x.una != x.nxt {
@@ -240,7 +240,7 @@ func TestKillResetsBothSides(t *testing.T) {
 		x.step()
 	}
 	s := b.term.shards[0]
-	held := s.flows.find(web4).Held()
+	held := s.attend(&web4).Held()
 	if held[splice.Client] == 0 {
 		t.Fatal("nothing is held towards a client that does not read")
 	}
@@ -279,12 +279,12 @@ func TestPanicInCustody(t *testing.T) {
 	x.run(1 << 20)
 	s := b.term.shards[0]
 	s.ask(func(s *shard) {
-		s.current = s.flows.find(web6)
+		s.current = s.attend(&web6)
 		panic("made by the test")
 	})
 	x.run(3 << 20)
 	x.settle()
-	if s.count.panics != 1 || s.flows.find(web6) != nil || s.custody.By[splice.Restart] == 0 {
+	if s.count.panics != 1 || s.attend(&web6) != nil || s.custody.By[splice.Restart] == 0 {
 		t.Errorf("%d panics, drains %d", s.count.panics, s.custody.By[splice.Restart])
 	}
 }
@@ -310,7 +310,7 @@ func TestOddPacketDrains(t *testing.T) {
 			if shard.active != 1 {
 				t.Fatal("not in custody")
 			}
-			_, leg := shard.flows.find(web4).Legs()
+			_, leg := shard.attend(&web4).Legs()
 			f := packet{tuple: web4.Reverse(), flags: wire.ACK, seq: c.seq(leg).Uint32(), ack: 1001, payload: []byte("frag"), net: splice.WAN}.frame()
 			f[20] |= 0x20
 			sum := f[24:26]

@@ -3,13 +3,15 @@ package terminator
 import (
 	"cmp"
 	"context"
-	"fmt"
 	"slices"
+	"strconv"
 	"time"
 
 	"accd/policy"
 	"accd/splice"
 	"accd/tcpstack"
+	"accd/tcpstack/mono"
+	"accd/tcpstack/wire"
 )
 
 // Status is the sum over all shards, for operators.
@@ -75,7 +77,12 @@ func (s *shard) addTo(st *Status) {
 	st.Flows += s.flows.len()
 	st.Memory += s.pool.InUse()
 	st.Budget += s.pool.Budget
-	s.flows.all(func(f *flow) {
+	for i := range s.terms.rulings {
+		if r := &s.terms.rulings[i]; r.flows > 0 {
+			st.Rules[r.verdict.Rule] += r.flows
+		}
+	}
+	s.flows.each(func(f *flow) {
 		switch f.State() {
 		case splice.InCustody:
 			st.InCustody++
@@ -84,7 +91,6 @@ func (s *shard) addTo(st *Status) {
 		}
 		held := f.Held()
 		st.HeldBytes += held[0] + held[1]
-		st.Rules[f.verdict.Rule]++
 		// The shard's counter has what earlier custodies took.
 		st.TakenBytes.ToServer += f.inThisCustody(splice.Client)
 		st.TakenBytes.ToClient += f.inThisCustody(splice.Server)
@@ -185,66 +191,152 @@ type Filter struct {
 	Limit int    // at most so many, those in custody first; 0: all
 }
 
-// viewChunks is how many chunks of flows are looked at in one turn. Ours.
-const viewChunks = 16
+// Ours: how many places are looked at in one turn, and how many of them are
+// described. A shard that listed a full table in one turn would stand still for so
+// long that its flows drain.
+const (
+	viewPlaces = 4096
+	viewFlows  = 128
+)
+
+// glimpse is what it takes to choose a flow for a list.
+type glimpse struct {
+	client wire.Tuple
+	serial uint64
+	rank   int // by state: custody, drain, wire
+	began  mono.Time
+}
+
+var ranks = [...]int{splice.InCustody: 0, splice.Draining: 1, splice.OnWire: 2, splice.Gone: 3}
+
+// before orders a list: those in custody first, the youngest first among equals.
+func (g *glimpse) before(o *glimpse) int {
+	return cmp.Or(cmp.Compare(g.rank, o.rank), cmp.Compare(o.began, g.began), cmp.Compare(o.serial, g.serial))
+}
 
 // Flows asks every shard for the flows that match, those in custody first, the
 // youngest first among equals.
 func (t *Terminator) Flows(ctx context.Context, filter Filter) ([]Flow, error) {
-	var out []Flow
-	var err error
-	// A part at a time: a shard that listed a full table in one turn would
-	// stand still for so long that its flows drain.
-	for first, more := 0, true; more && err == nil; first += viewChunks {
-		more = false
-		err = t.ask(ctx, func(s *shard) {
-			more = s.flows.part(first, first+viewChunks, func(f *flow) {
-				if filter.ID == "" || filter.ID == s.id(f) {
-					out = append(out, s.view1(f))
+	of, serial, ok := t.named(filter.ID)
+	if filter.ID != "" && !ok {
+		return nil, nil
+	}
+	type seen struct {
+		glimpse
+		shard *shard
+	}
+	order := func(a, b seen) int { return a.before(&b.glimpse) }
+	var list []seen
+	for _, s := range t.shards {
+		if filter.ID != "" && s != of {
+			continue
+		}
+		// From the end, so that what moves when others leave is not missed.
+		for end := -1; end != 0; {
+			err := t.askOne(ctx, s, func(s *shard) {
+				end = s.glimpses(end, func(g *glimpse) {
+					full := filter.Limit > 0 && len(list) >= filter.Limit
+					if filter.ID == "" && !(full && list[filter.Limit-1].before(g) < 0) || g.serial == serial && filter.ID != "" {
+						list = append(list, seen{*g, s})
+					}
+				})
+			})
+			if err != nil {
+				return nil, err
+			}
+			slices.SortFunc(list, order)
+			list = slices.CompactFunc(list, func(a, b seen) bool { return a.serial == b.serial && a.shard == b.shard })
+			if filter.Limit > 0 && len(list) > filter.Limit {
+				list = list[:filter.Limit]
+			}
+		}
+	}
+	out := make([]Flow, 0, len(list))
+	for rest := list; len(rest) > 0; {
+		// As many neighbours of one shard as may be described in a turn.
+		n := 1
+		for n < min(len(rest), viewFlows) && rest[n].shard == rest[0].shard {
+			n++
+		}
+		err := t.askOne(ctx, rest[0].shard, func(s *shard) {
+			for i := range rest[:n] {
+				if at, ok := s.flows.find(&rest[i].client); ok && s.flows.places.at(at).serial == rest[i].serial {
+					out = append(out, s.describe(at))
 				}
-			}) || more
+			}
 		})
+		if err != nil {
+			return nil, err
+		}
+		rest = rest[n:]
 	}
-	rank := map[string]int{splice.InCustody.String(): 0, splice.Draining.String(): 1, splice.OnWire.String(): 2}
-	slices.SortFunc(out, func(a, b Flow) int {
-		return cmp.Or(cmp.Compare(rank[a.State], rank[b.State]), cmp.Compare(a.AgeSeconds, b.AgeSeconds), cmp.Compare(a.ID, b.ID))
-	})
-	if filter.Limit > 0 && len(out) > filter.Limit {
-		out = out[:filter.Limit]
+	return out, nil
+}
+
+// glimpses calls do for some places before end, -1 for the end of the table, and
+// gives where the next begin; 0: nowhere.
+func (s *shard) glimpses(end int, do func(*glimpse)) int {
+	if n := s.flows.len(); end < 0 || end > n {
+		end = n
 	}
-	return out, err
+	from := max(0, end-viewPlaces)
+	for i := end - 1; i >= from; i-- {
+		p := s.flows.places.at(uint32(i))
+		state := splice.OnWire
+		if p.flow != 0 {
+			state = s.flows.all[p.flow-1].State()
+		}
+		do(&glimpse{p.Tuple, p.serial, ranks[state], p.Began()})
+	}
+	return from
 }
 
 // id names a flow for its life.
-func (s *shard) id(f *flow) string {
-	return fmt.Sprintf("%x", f.serial*uint64(len(s.t.shards))+uint64(s.index))
+func (s *shard) id(p *place) string {
+	return strconv.FormatUint(p.serial*uint64(len(s.t.shards))+uint64(s.index), 16)
 }
 
-func (s *shard) view1(f *flow) Flow {
+// named gives what id names.
+func (t *Terminator) named(id string) (s *shard, serial uint64, ok bool) {
+	n, err := strconv.ParseUint(id, 16, 64)
+	shards := uint64(len(t.shards))
+	return t.shards[n%shards], n / shards, err == nil
+}
+
+// describe gives what operators see of the connection of a place.
+func (s *shard) describe(at uint32) Flow {
+	p := s.flows.places.at(at)
+	r := s.terms.at(p.ruling)
+	var f *splice.Flow
+	if p.flow != 0 {
+		f = &s.flows.all[p.flow-1].Flow
+	} else {
+		f = new(splice.Flow)
+		f.Attend(&p.Record, r.terms, &s.env)
+	}
 	held := f.Held()
-	a, b := f.client, f.client.Reverse()
 	v := Flow{
-		ID: s.id(f), Client: a.Source(), Server: b.Source(),
-		Rule: f.verdict.Rule, RuleLine: f.verdict.Line, State: f.State().String(),
-		AgeSeconds: s.now.Sub(f.Began()).Seconds(), Idle: s.now.Sub(f.heard).Seconds(),
+		ID: s.id(p), Client: p.Tuple.Source(), Server: p.Tuple.Reverse().Source(),
+		Rule: r.verdict.Rule, RuleLine: r.verdict.Line, State: f.State().String(),
+		AgeSeconds: s.now.Sub(f.Began()).Seconds(), Idle: s.now.Sub(p.heard).Seconds(),
 		Handshake: policy.Relay.String(), Drainable: !f.Split(),
 	}
 	if f.Split() {
 		v.Handshake = policy.Split.String()
 	}
 	client, server := f.Legs()
-	s.viewLeg(&v.ClientLeg, f, splice.Client, client)
-	s.viewLeg(&v.ServerLeg, f, splice.Server, server)
+	s.viewLeg(&v.ClientLeg, f, r.verdict, splice.Client, client)
+	s.viewLeg(&v.ServerLeg, f, r.verdict, splice.Server, server)
 	v.ClientLeg.Held, v.ServerLeg.Held = held[splice.Client], held[splice.Server]
 	return v
 }
 
-func (s *shard) viewLeg(l *Leg, f *flow, side splice.Side, c *tcpstack.Conn) {
+func (s *shard) viewLeg(l *Leg, f *splice.Flow, v *policy.Verdict, side splice.Side, c *tcpstack.Conn) {
 	r := f.Record()
 	d := &r.Dir[side]
-	network := s.network(f.client, side, d.Net)
+	network := s.network(r.Tuple, side, d.Net)
 	*l = Leg{
-		Network: network.String(), Congestion: f.verdict.Profile(network).Congestion,
+		Network: network.String(), Congestion: v.Profile(network).Congestion,
 		MSS: int(d.MSS), PathMTU: int(d.PathMTU), WindowScale: int(d.Scale),
 		SACK: r.SACK, Timestamps: r.Timestamps, ECN: tcpstack.NoECN.String(),
 		RTT: float64(d.SRTT) / 1000, MinRTT: float64(d.MinRTT) / 1000,

@@ -31,7 +31,7 @@ func TestViewTellsTheLegsApart(t *testing.T) {
 				b.take(0)
 			}
 			s := b.term.shards[0]
-			v := s.view1(s.flows.find(web4))
+			v := s.describe(s.attend(&web4).at)
 			split := handshake == policy.Split
 			if v.Handshake != handshake.String() || v.Drainable == split {
 				t.Errorf("handshake %q, drainable %v", v.Handshake, v.Drainable)

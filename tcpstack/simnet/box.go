@@ -211,7 +211,7 @@ func (b *Box) early(now mono.Time, p *Packet) bool {
 	switch arrival {
 	case tcpstack.Opens:
 		b.flow, b.Ended = new(splice.Flow), ""
-		b.flow.StartEarly(now, &b.key, &b.seg, meta, tcpstack.Secret{}, &b.terms, &b.env)
+		b.flow.StartEarly(now, new(splice.Record), &b.key, &b.seg, meta, tcpstack.Secret{}, &b.terms, &b.env)
 		return true
 	case tcpstack.Answered:
 		// A cookie whose ACK is lost, with nothing behind it, is forgotten.
@@ -307,6 +307,12 @@ func (b *Box) note() {
 			b.Count.Drains++
 		}
 		b.Seen.transition(state)
+	}
+	if b.flow.Rests() {
+		// It is nothing but its record then: as in a table of a million, nobody
+		// keeps the rest.
+		rec := *b.flow.Record()
+		b.flow.Attend(&rec, &b.terms, &b.env)
 	}
 }
 

@@ -1,0 +1,87 @@
+package terminator
+
+import (
+	"fmt"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// arrayBlock is how much memory an array takes or gives back at once: a huge page
+// of most machines, so that a large table needs few entries of the TLB. Ours.
+const arrayBlock = 2 << 20
+
+// array is a row of values without pointers that grows and shrinks at its end,
+// outside the collector's heap: it neither reads them nor waits for their growth.
+// Addresses are reserved for as many as there may ever be, and memory is taken as
+// far as it is used; so a value stays where it is, and growing copies nothing.
+type array[T any] struct {
+	values []T // all there is room for
+	n      int // in use
+	open   int // bytes from the beginning that may be touched
+	mem    []byte
+	mapped []byte // as the system gave it
+}
+
+// reserve makes the array empty, for up to most values.
+func (a *array[T]) reserve(most int) error {
+	var t T
+	size := (most*int(unsafe.Sizeof(t)) + arrayBlock - 1) &^ (arrayBlock - 1)
+	mapped, err := unix.Mmap(-1, 0, size+arrayBlock, unix.PROT_NONE, unix.MAP_PRIVATE|unix.MAP_ANON|unix.MAP_NORESERVE)
+	if err != nil {
+		return fmt.Errorf("terminator: addresses for a table of %d flows: %w: lower limits.flows, or raise the limit of address space (ulimit -v)", most, err)
+	}
+	skip := int(-uintptr(unsafe.Pointer(&mapped[0])) & (arrayBlock - 1))
+	a.mapped, a.mem, a.n, a.open = mapped, mapped[skip:skip+size], 0, 0
+	a.values = unsafe.Slice((*T)(unsafe.Pointer(&a.mem[0])), most)
+	// Without huge pages it is only slower.
+	_ = unix.Madvise(a.mem, unix.MADV_HUGEPAGE)
+	return nil
+}
+
+// free gives everything back.
+func (a *array[T]) free() {
+	if a.mapped != nil {
+		_ = unix.Munmap(a.mapped)
+		*a = array[T]{}
+	}
+}
+
+// at gives a value in use.
+func (a *array[T]) at(i uint32) *T { return &a.values[:a.n][i] }
+
+// room makes sure of memory for n more values; false: there is none.
+func (a *array[T]) room(n int) bool {
+	if a.n+n > len(a.values) {
+		return false
+	}
+	var t T
+	for need := (a.n + n) * int(unsafe.Sizeof(t)); a.open < need; a.open += arrayBlock {
+		if unix.Mprotect(a.mem[a.open:a.open+arrayBlock], unix.PROT_READ|unix.PROT_WRITE) != nil {
+			return false
+		}
+	}
+	return true
+}
+
+// push adds a zero value, for which room has been made.
+func (a *array[T]) push() (i uint32) {
+	var zero T
+	i = uint32(a.n)
+	a.n++
+	a.values[i] = zero
+	return i
+}
+
+// pop removes the last value. Memory goes back to the system when a whole block
+// beside the one in use is empty.
+func (a *array[T]) pop() {
+	a.n--
+	var t T
+	if used := a.n * int(unsafe.Sizeof(t)); a.open-used >= 2*arrayBlock {
+		last := a.mem[a.open-arrayBlock : a.open]
+		_ = unix.Madvise(last, unix.MADV_DONTNEED)
+		_ = unix.Mprotect(last, unix.PROT_NONE)
+		a.open -= arrayBlock
+	}
+}

@@ -31,7 +31,8 @@ func (d *daemon) wantBack(t *testing.T, streams []*stream, what string) {
 	t.Logf("%s: %d bytes were in custody and %d passed; %d arrived", what, took, passed, moved)
 	// What arrived may have waited in buffers before.
 	if moved == 0 || share < backShare || float64(took) < 0.7*float64(moved) {
-		t.Errorf("%s: %.1f %% of the bytes were in custody, want %.0f %%", what, 100*share, 100*backShare)
+		t.Errorf("%s: %d bytes were in custody, want %.0f %% of those that came to accd, %d, and most of those that arrived, %d",
+			what, took, 100*backShare, took+passed, moved)
 		for r, n := range after.Reasons {
 			t.Logf("reason %s: %d", r, n-before.Reasons[r])
 		}

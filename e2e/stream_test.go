@@ -116,9 +116,11 @@ func (s *stream) receive() {
 	}
 }
 
-// finish ends the stream and wants everything that was sent to have arrived.
+// finish ends the stream and wants everything that was sent to have arrived, within
+// limit and its grace.
 func (s *stream) finish(limit time.Duration) error {
 	s.stop.Store(true)
+	limit = grace(limit, s.from)
 	deadline := time.After(limit)
 	for _, done := range []chan struct{}{s.sending, s.receiving} {
 		select {
@@ -167,9 +169,9 @@ func marks(all []*stream) []int64 {
 }
 
 // progressed waits until every stream is past its mark, and gives how many are
-// not in time.
+// not within limit and their grace.
 func progressed(all []*stream, from []int64, limit time.Duration) (stuck int) {
-	await(limit, func() bool {
+	await(grace(limit, senders(all)...), func() bool {
 		stuck = 0
 		for i, s := range all {
 			if s.got.Load() <= from[i] {
@@ -200,7 +202,7 @@ type pair struct {
 // talk sends a little each way.
 func (p *pair) talk() error {
 	const n = 5000
-	deadline := time.Now().Add(10 * time.Second)
+	deadline := time.Now().Add(grace(10*time.Second, p.client, p.server))
 	for _, c := range []*net.TCPConn{p.client, p.server} {
 		if err := c.SetDeadline(deadline); err != nil {
 			return err

@@ -60,7 +60,7 @@ func (t *nftTable) install(r *ruleset) error {
 	for _, s := range r.sets {
 		set := *s
 		set.Table = t.table
-		if err := t.conn.AddSet(&set, nil); err != nil {
+		if err := t.conn.AddSet(&set, r.filled[s.Name]); err != nil {
 			return nftError(r.table, err)
 		}
 		t.sets[s.Name] = &set

@@ -15,7 +15,8 @@ import (
 type ruleset struct {
 	table  string
 	owner  bool
-	sets   []*nftables.Set // without Table
+	filled map[string][]nftables.SetElement // what sets begin with; the text does not say it
+	sets   []*nftables.Set                  // without Table
 	chains []chain
 }
 

@@ -42,6 +42,13 @@ func steering(p *Plan, on []*family) *ruleset {
 			&nftables.Set{Name: f.flows(), KeyType: f.key, Concatenation: true, HasTimeout: true, Dynamic: true, Timeout: p.FlowTimeout, Size: uint32(p.Flows)})
 	}
 
+	if !r.owner {
+		r.filled = make(map[string][]nftables.SetElement)
+		for _, f := range families {
+			r.filled[f.flows()] = f.landmark()
+		}
+	}
+
 	// Chains that jump stand behind the chains they jump to.
 	r.chains = append(r.chains, p.leg(client), p.leg(server),
 		chain{name: "own_client", rules: []rule{{p.setMark(p.mark(client, Unknown)), notrack(), accept()}}})

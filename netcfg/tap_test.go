@@ -112,7 +112,7 @@ func TestTextIsTheTable(t *testing.T) {
 			},
 		}.withDefaults()
 		rs := steering(&p, families)
-		rs.owner = false
+		rs.owner, rs.filled = false, nil
 		// Keys made of raw bytes are the one thing that nft's language has
 		// no type for.
 		rs.chains = slices.DeleteFunc(rs.chains, func(c chain) bool { return strings.Contains(c.name, "quoted") })

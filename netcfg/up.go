@@ -154,17 +154,6 @@ func (p Plan) fixed() Plan {
 	return p
 }
 
-// Resteer makes the nft table anew with empty sets: every flow is native until
-// Steer or a new SYN adds it.
-func (s *Steering) Resteer() error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.down {
-		return errDown
-	}
-	return s.nft.install(steering(&s.plan, s.on))
-}
-
 var errDown = errors.New("netcfg: steering is down")
 
 // Down stops steering and puts everything back. Nobody uses the files of the taps

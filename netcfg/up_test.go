@@ -391,7 +391,7 @@ func TestSecondInstance(t *testing.T) {
 }
 
 // Elements end without packets, last with packets of either direction, and come
-// back by Steer; Forget ends them, and Resteer all of them.
+// back by Steer; Forget ends them.
 func TestFlowsInTheSet(t *testing.T) {
 	r := newRouterLab(t)
 	r.echo(r.server, ":80")
@@ -433,13 +433,35 @@ func TestFlowsInTheSet(t *testing.T) {
 	if n := a.Lost(); n != 0 {
 		t.Errorf("%d changes lost, want 0", n)
 	}
-	r.ok(a.Resteer())
-	if r.flowsOf(a, "flows4") != 0 || steered() {
-		t.Error("Resteer left a flow steered")
+}
+
+// What a firewall does to the table when it is loaded again is seen and repaired.
+func TestRestore(t *testing.T) {
+	r := newRouterLab(t)
+	r.echo(r.server, ":80")
+	p := r.plan()
+	p.Block = true
+	a := r.start(p)
+	c := r.dial(r.client, server4+":80")
+	steered := func() bool {
+		before := a.relay.frames[client].Load()
+		r.ok(c.exchange(10, 5*time.Second))
+		return a.relay.frames[client].Load() > before
 	}
-	a.Steer(c.local(), c.remote())
-	// The heartbeat's element went with the set and is back with the next beat.
-	eventually(t, 2*time.Second, "steering after Resteer", steered)
+	for _, harm := range []string{"flush set inet accd flows4", "flush set inet accd flows6", "delete table inet accd"} {
+		if !steered() {
+			t.Fatalf("before %s: the flow is not steered", harm)
+		}
+		if lost, err := a.Restore(); lost || err != nil {
+			t.Errorf("before %s: %v, %v", harm, lost, err)
+		}
+		r.run(r.box, "nft", strings.Fields(harm)...)
+		if lost, err := a.Restore(); !lost || err != nil {
+			t.Errorf("after %s: %v, %v", harm, lost, err)
+		}
+		a.Steer(c.local(), c.remote())
+		eventually(t, 2*time.Second, "Steer after "+harm, steered)
+	}
 }
 
 // fail: block stops what is steered when accd dies, until Cleanup.

@@ -33,6 +33,9 @@ const (
 	maxGap     = 500 * time.Millisecond
 )
 
+// recently is how long ago a flow was heard that is probably busy. Ours.
+const recently = 10 * time.Second
+
 // device is one tap as a shard sees it.
 type device struct {
 	queue     link.Queue
@@ -259,6 +262,23 @@ func (s *shard) gap() {
 		s.current = nil
 		s.ready(f)
 	})
+}
+
+// resteer is a gap after which the steering rules know no flow any more. Those that
+// were heard last ask first: not all may get a place.
+func (s *shard) resteer() {
+	s.gap()
+	steer := s.t.cfg.Steer
+	if steer == nil {
+		return
+	}
+	for _, recent := range [2]bool{true, false} {
+		for i := range s.flows.len() {
+			if p := s.flows.places.at(uint32(i)); recent == (s.now.Sub(p.heard) < recently) {
+				steer(p.Tuple)
+			}
+		}
+	}
 }
 
 // answer runs what others have asked for.

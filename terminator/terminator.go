@@ -227,6 +227,12 @@ func (t *Terminator) Gap(ctx context.Context) error {
 	return t.ask(ctx, func(s *shard) { s.gap() })
 }
 
+// Resteer says that steering had a gap and has forgotten the flows: it is asked for
+// all of them again.
+func (t *Terminator) Resteer(ctx context.Context) error {
+	return t.ask(ctx, func(s *shard) { s.resteer() })
+}
+
 // Turns gives how many turns each shard has made. It does not wait for them: a
 // number that stands still for longer than 100 ms is a shard that hangs.
 func (t *Terminator) Turns() []uint64 {

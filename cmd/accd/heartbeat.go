@@ -49,7 +49,7 @@ func (d *daemon) heartbeat(ctx context.Context, steered chan<- struct{}) {
 				continue
 			}
 		}
-		if err := d.steering.Beat(); err != nil {
+		if err := d.beat(ctx); err != nil {
 			if ctx.Err() != nil || d.Describe().State == admin.Draining {
 				continue
 			}
@@ -71,6 +71,20 @@ func (d *daemon) heartbeat(ctx context.Context, steered chan<- struct{}) {
 			steered = nil
 		}
 	}
+}
+
+// beat keeps steering alive once. Where somebody has taken its nft table away, it
+// makes that anew and asks for all flows again.
+func (d *daemon) beat(ctx context.Context) error {
+	lost, err := d.steering.Restore()
+	if lost && err == nil {
+		d.log.Warn("somebody has removed or emptied the nft table: it is made anew, and all flows are asked for again")
+		err = d.Resteer(ctx)
+	}
+	if err != nil {
+		return err
+	}
+	return d.steering.Beat()
 }
 
 // standing gives a shard that has made no turn since, -1 if all have.

@@ -1,0 +1,45 @@
+package e2e
+
+import (
+	"net"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// inVain is how many repetitions in a row may be lost before a connection counts as
+// standing still. The timeout doubles with each (RFC 6298, 5.5).
+const inVain = 4
+
+// grace gives how long connections may stand still: limit, or until the kernel at
+// these ends has sent again often enough. Where the processors are too few, round
+// trips take seconds, and so do timeouts.
+func grace(limit time.Duration, senders ...*net.TCPConn) time.Duration {
+	for _, c := range senders {
+		limit = max(limit, (1<<inVain-1)*timeout(c))
+	}
+	return limit
+}
+
+// timeout gives the retransmission timeout of c before it doubled; 0 if c is
+// closed.
+func timeout(c *net.TCPConn) (rto time.Duration) {
+	raw, err := c.SyscallConn()
+	if err != nil {
+		return 0
+	}
+	_ = raw.Control(func(fd uintptr) {
+		if info, err := unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO); err == nil {
+			rto = time.Duration(info.Rto) * time.Microsecond >> info.Backoff
+		}
+	})
+	return rto
+}
+
+// senders gives the ends of streams that send.
+func senders(all []*stream) (ends []*net.TCPConn) {
+	for _, s := range all {
+		ends = append(ends, s.from)
+	}
+	return ends
+}

@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"net"
+	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -21,19 +22,24 @@ func grace(limit time.Duration, senders ...*net.TCPConn) time.Duration {
 	return limit
 }
 
-// timeout gives the retransmission timeout of c before it doubled; 0 if c is
-// closed.
-func timeout(c *net.TCPConn) (rto time.Duration) {
+// timeout gives the retransmission timeout of c before it doubled.
+func timeout(c *net.TCPConn) time.Duration {
+	info := tcpInfo(c)
+	return time.Duration(info.Rto) * time.Microsecond >> info.Backoff
+}
+
+// tcpInfo gives what the kernel says of c; nothing if c is closed.
+func tcpInfo(c *net.TCPConn) (info unix.TCPInfo) {
 	raw, err := c.SyscallConn()
 	if err != nil {
-		return 0
+		return info
 	}
 	_ = raw.Control(func(fd uintptr) {
-		if info, err := unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO); err == nil {
-			rto = time.Duration(info.Rto) * time.Microsecond >> info.Backoff
+		if i, err := unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO); err == nil {
+			info = *i
 		}
 	})
-	return rto
+	return info
 }
 
 // senders gives the ends of streams that send.
@@ -42,4 +48,14 @@ func senders(all []*stream) (ends []*net.TCPConn) {
 		ends = append(ends, s.from)
 	}
 	return ends
+}
+
+// usualGrace gives the median of what streams may need to repeat what is lost.
+func usualGrace(all []*stream) time.Duration {
+	var need []time.Duration
+	for _, s := range all {
+		need = append(need, grace(0, s.from))
+	}
+	slices.Sort(need)
+	return need[len(need)/2]
 }

@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"slices"
 	"syscall"
 	"testing"
 	"time"
@@ -24,6 +25,9 @@ func TestStopWhileBusy(t *testing.T) {
 	}
 
 	d.wantSound()
+	// On a machine so busy that losses cannot be repaired before the stop's deadline,
+	// accd resets the connections that it still holds bytes of, at both ends.
+	slow := usualGrace(streams) > limit
 	begin := time.Now()
 	d.signal(syscall.SIGTERM)
 	select {
@@ -35,6 +39,11 @@ func TestStopWhileBusy(t *testing.T) {
 	d.ended = true
 	t.Logf("accd ended %v after SIGTERM", time.Since(begin))
 	check(t, say("accd", d.err))
+	if slow {
+		left := slices.DeleteFunc(slices.Clone(streams), (*stream).isReset)
+		t.Logf("timeouts are long: of %d connections %d were reset at the deadline, which is not judged", busy, busy-len(left))
+		streams = left
+	}
 	if stuck := progressed(streams, marks(streams), patience); stuck > 0 {
 		t.Errorf("%d of %d connections do not go on without accd", stuck, busy)
 	}

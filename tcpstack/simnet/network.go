@@ -55,7 +55,7 @@ type Network struct {
 
 // NewNetwork builds cfg.
 func NewNetwork(s *Sim, cfg Config) *Network {
-	n := &Network{Sim: s, cfg: cfg, pool: new(buf.Pool)}
+	n := &Network{Sim: s, cfg: cfg, pool: s.pool()}
 	client, server := splice.Client, splice.Server
 	toServer := NewLink(s, cfg.Far.Out, func(p *Packet) { n.Hosts[server].Arrive(p) })
 	toClient := NewLink(s, cfg.Near.Back, func(p *Packet) { n.Hosts[client].Arrive(p) })
@@ -72,7 +72,7 @@ func NewNetwork(s *Sim, cfg Config) *Network {
 	keys := [2]uint64{s.Rand.Uint64(), s.Rand.Uint64()}
 	n.Hosts[client] = NewHost(s, client, 0, key, keys, cfg.Hosts[client], cfg.Scripts[client], n.pool, n.tap(fromClient))
 	n.Hosts[server] = NewHost(s, server, 0, key.Reverse(), keys, cfg.Hosts[server], cfg.Scripts[server], n.pool, n.tap(fromServer))
-	n.Box = NewBox(s, key, keys, cfg.Box, new(buf.Pool), [2]func(*Packet){toClient.Send, toServer.Send})
+	n.Box = NewBox(s, key, keys, cfg.Box, s.pool(), [2]func(*Packet){toClient.Send, toServer.Send})
 	for _, f := range cfg.Faults {
 		s.At(Start.Add(f.At), func() { n.Box.Fault(f) })
 	}
@@ -164,6 +164,9 @@ func (n *Network) Run() error {
 	}
 	if b := n.Box.pool.InUse(); b != 0 {
 		return fmt.Errorf("accd leaks %d bytes of buffers: %s", b, n.Box.describe())
+	}
+	if n.pool.InUse() == 0 {
+		n.Sim.Spare = append(n.Sim.Spare, n.pool, n.Box.pool)
 	}
 	return nil
 }

@@ -5,10 +5,12 @@ import (
 	"math"
 	"math/rand/v2"
 	"os"
+	"runtime/debug"
 	"testing"
 	"time"
 
 	"accd/splice"
+	"accd/tcpstack/buf"
 )
 
 var (
@@ -34,9 +36,13 @@ func each(t *testing.T, n int, do func(s *Sim, seed uint64) error) {
 		first, last = rand.Uint64N(1<<40), math.MaxUint64
 		defer func() { t.Logf("seeds from %d on, for %v", first, *spend) }()
 	}
+	// Thousands of short networks are garbage soon: collecting it took half the time.
+	defer debug.SetGCPercent(debug.SetGCPercent(1600))
+	var spare []*buf.Pool
 	failed := 0
 	for i := first; i <= last && failed < 10 && (*spend == 0 || i == *seed || time.Since(begin) < *spend); i++ {
 		s := New(i)
+		s.Spare = spare
 		if *seed > 0 && testing.Verbose() {
 			s.Trace = os.Stdout
 		}
@@ -44,6 +50,7 @@ func each(t *testing.T, n int, do func(s *Sim, seed uint64) error) {
 			failed++
 			t.Errorf("seed %d: %v\n\treplay: go test ./tcpstack/simnet -run '^%s$' -seed=%d -v", i, err, t.Name(), i)
 		}
+		spare = s.Spare
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"accd/splice"
+	"accd/tcpstack/buf"
 	"accd/tcpstack/mono"
 	"accd/tcpstack/wire"
 )
@@ -24,8 +25,9 @@ const Start = mono.Time(100 * time.Second)
 // simulation shares it.
 type Sim struct {
 	Rand  *rand.Rand
-	Trace io.Writer // one line per packet; nil: none
-	Check func()    // called after every event; nil: nothing
+	Trace io.Writer   // one line per packet; nil: none
+	Check func()      // called after every event; nil: nothing
+	Spare []*buf.Pool // empty ones, whose slabs the next network need not make
 
 	now    mono.Time
 	queue  events
@@ -38,6 +40,18 @@ type Sim struct {
 // New makes an empty simulation. All its randomness comes from seed.
 func New(seed uint64) *Sim {
 	return &Sim{Rand: rand.New(rand.NewPCG(seed, 0x5eed)), now: Start, iss: map[[2]int]wire.Seq{}}
+}
+
+// pool gives an empty pool without a budget.
+func (s *Sim) pool() *buf.Pool {
+	n := len(s.Spare)
+	if n == 0 {
+		return new(buf.Pool)
+	}
+	p := s.Spare[n-1]
+	s.Spare = s.Spare[:n-1]
+	p.Budget = 0
+	return p
 }
 
 // Now gives the time.

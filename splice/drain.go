@@ -13,6 +13,7 @@ import (
 // drain is what a drain remembers.
 type drain struct {
 	on     bool
+	doubt  bool         // packets went past accd: what endpoints acknowledge beyond what was sent to them has to be confirmed
 	owed   [2]wire.Seq  // by the side that sends: v, the highest byte acknowledged
 	gone   [2]bool      // the endpoint has reset the connection
 	asked  [2]mono.Time // something was sent to it then, the first since it was heard; 0: nothing
@@ -113,6 +114,9 @@ func (f *Flow) Gap(now mono.Time) {
 func (f *Flow) unsync() {
 	f.forget(ShadowTorn)
 	f.rec.unsync()
+	if f.state == Draining {
+		f.c.drain.doubt = true
+	}
 }
 
 // inDrain is Receive in drain: every packet passes and is read.
@@ -137,6 +141,7 @@ func (f *Flow) inDrain(now mono.Time, from Side, s *tcpstack.Segment, m Meta) {
 		case ahead:
 			f.unsync()
 			f.resync(now, from, s, m)
+			f.insists(now, from, s)
 			return
 		case aged:
 			far.Relayed(s.Ack, r.passEdge(from, s))
@@ -158,15 +163,20 @@ func (f *Flow) inDrain(now mono.Time, from Side, s *tcpstack.Segment, m Meta) {
 		t.Payload = s.Payload.Retain()
 		near.Receive(now, &t)
 		near.Overtaken(far)
-		f.delivered(now, from)
+		if !c.drain.doubt {
+			f.delivered(now, from)
+		}
+	}
+	if c.drain.doubt {
+		f.insists(now, from, s)
 	}
 }
 
 // delivered moves the Conn that talks to side on to what its endpoint has
-// acknowledged, native bytes beyond the held ones included.
+// acknowledged, native bytes beyond the held ones included: accd saw them pass.
 func (f *Flow) delivered(now mono.Time, side Side) {
 	c, o := f.c, &f.rec.Dir[side.Other()]
-	if conn := &c.conn[side]; !f.rec.Unsynced && conn.SndUna().Less(o.Acked) && conn.SndUna().Less(c.drain.owed[side.Other()]) {
+	if conn := &c.conn[side]; conn.SndUna().Less(o.Acked) && conn.SndUna().Less(c.drain.owed[side.Other()]) {
 		conn.SendTo(now, wire.MinSeq(o.Acked, wire.MaxSeq(conn.SndNxt(), c.drain.owed[side.Other()])))
 	}
 }
@@ -192,10 +202,8 @@ func (f *Flow) resync(now mono.Time, from Side, s *tcpstack.Segment, m Meta) {
 		far.Relayed(ack, f.rec.passEdge(from, s))
 	}
 	if !f.rec.Unsynced {
-		f.resynced(now)
-		return
+		f.resynced()
 	}
-	f.insists(now, from, s)
 }
 
 // insisted is how often an endpoint must say that it has what was not sent to it:
@@ -205,21 +213,25 @@ const insisted = 8
 // insists takes the word of an endpoint that answers what is held, after a gap,
 // with a number beyond what was sent to it, several times in a row and without
 // saying anything else in between: it got the bytes before the gap, or past it.
-// The connection may be over since, so that no fresh data will ever show it.
-// Forged numbers do not get through, because the endpoint itself answers too.
+// That it fits what the other seems to have sent is not enough, for both can be
+// forged; and the connection may be over since, so that no fresh data will ever
+// show it. Forged numbers do not get through here, because the endpoint itself
+// answers too.
 func (f *Flow) insists(now mono.Time, from Side, s *tcpstack.Segment) {
 	d, conn := &f.c.drain, &f.c.conn[from]
-	_, rtt := conn.RTT()
+	rtt, _ := conn.RTT()
 	if rtt == 0 {
-		rtt = careMin
+		rtt = unknownRTT
 	}
 	switch {
 	case !s.Flags.Has(wire.ACK) || f.drained(from):
 	case s.Ack.LessEq(conn.SndNxt()):
 		d.beyond[from] = 0
-	case !d.asked[from].IsZero() && now.Sub(d.asked[from]) < rtt/2:
+	case d.asked[from].IsZero():
+		conn.Ask() // rather than at the next timeout
+	case now.Sub(d.asked[from]) < rtt/2:
 		return // sooner than an answer could come
-	case !d.asked[from].IsZero():
+	default:
 		if d.beyond[from] == 0 || s.Ack.Less(d.claim[from]) {
 			d.claim[from] = s.Ack
 		}
@@ -227,21 +239,20 @@ func (f *Flow) insists(now mono.Time, from Side, s *tcpstack.Segment) {
 			d.beyond[from] = 0
 			conn.SendTo(now, wire.MinSeq(d.claim[from], d.owed[from.Other()]))
 		} else {
-			conn.Ask() // rather than at the next timeout
+			conn.Ask()
 		}
 	}
 	d.asked[from] = 0
 }
 
 // resynced brings both Conns up to what the record has learnt after a gap.
-func (f *Flow) resynced(now mono.Time) {
+func (f *Flow) resynced() {
 	for i := range f.c.conn {
 		conn, d := &f.c.conn[i], &f.rec.Dir[i]
 		conn.Relayed(d.Acked, d.Edge)
 		if o := &f.rec.Dir[1-i]; o.is(hasTS) {
 			conn.SetTimestamp(o.TSRecent)
 		}
-		f.delivered(now, Side(i))
 	}
 }
 

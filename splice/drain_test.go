@@ -121,7 +121,8 @@ func TestDrainFIN(t *testing.T) {
 }
 
 // TestGapInCustody: drain, and the record is unsynced; on a leg for which no
-// fresh segment was seen only held data is sent; fresh data and its ACK end it.
+// fresh segment was seen only held data is sent; fresh data and its ACK end it,
+// and what is held is given up when its receiver insists that it has it.
 func TestGapInCustody(t *testing.T) {
 	r := establish(t)
 	r.enter(Client, 1000)
@@ -137,17 +138,61 @@ func TestGapInCustody(t *testing.T) {
 	r.out = nil
 	r.trusted = false
 	// The server got the held bytes before the gap, and much since.
-	r.pass(Client, r.seg(Client, 500_000, 1000, 300))
-	r.pass(Server, r.seg(Server, 300, 0, 501_000))
-	r.pass(Client, r.seg(Client, 501_000, 1000, 300))
-	r.wantState(OnWire)
+	const at = 500_000
+	n := 0
+	next := func() {
+		t.Helper()
+		r.pass(Client, r.seg(Client, at+1000*n, 1000, 300))
+		n++
+		r.advance(40 * time.Millisecond) // as the handshake took
+		r.pass(Server, r.seg(Server, 300, 0, at+1000*n))
+	}
+	next()
+	r.pass(Client, r.seg(Client, at+1000*n, 0, 300))
 	if r.flow.Record().Unsynced {
 		t.Error("still unsynced")
 	}
-	r.pass(Server, r.seg(Server, 300, 0, 502_000))
+	for r.flow.State() == Draining && n < insisted+3 {
+		next()
+	}
+	r.wantState(OnWire)
 	r.out = nil
-	r.take(Client, r.seg(Client, 502_000, 100, 300))
+	r.take(Client, r.seg(Client, at+1000*n, 100, 300))
 	r.out = nil
+}
+
+// TestGapForgedPair: forged data and a forged ACK for it fit each other, but not what
+// the server says when it is asked: what is held stays.
+func TestGapForgedPair(t *testing.T) {
+	r := newRig(t)
+	r.opts &^= wire.HasTS
+	if !r.handshake() {
+		t.Fatal("no record")
+	}
+	r.enter(Client, 1000)
+	r.flow.Gap(r.now)
+	r.turn()
+	r.trusted = false
+	for i := range 20 {
+		r.pass(Client, r.seg(Client, 1000+300*i, 300, 0))
+		r.pass(Server, r.seg(Server, 0, 0, 1300+300*i))
+		r.pass(Client, r.seg(Client, 1000, 0, 0))
+		r.advance(40 * time.Millisecond)
+		r.pass(Server, r.seg(Server, 0, 0, 0)) // the server itself
+	}
+	r.wantState(Draining)
+	if held := r.flow.Held(); held[Server] != 1000 {
+		t.Fatalf("%d bytes are held", held[Server])
+	}
+	for r.out = nil; len(r.out) == 0; {
+		r.advance(time.Second)
+	}
+	if p := r.out[0]; p.to != Server || p.seq != 0 || len(p.data) == 0 {
+		t.Errorf("accd sent %v", p)
+	}
+	r.out = nil
+	r.pass(Server, r.seg(Server, 0, 0, 1000))
+	r.wantState(OnWire)
 }
 
 // TestGapInsists: after a gap an endpoint that answers what is held eight times

@@ -540,7 +540,8 @@ func TestShadowFlowsEnd(t *testing.T) {
 }
 
 // TestShadowAfterGap: after a gap fresh data and its ACK show where the flow is,
-// and though it never pauses it is in custody soon after.
+// and the server that it has what is held; though it never pauses it is in custody soon
+// after.
 func TestShadowAfterGap(t *testing.T) {
 	r := establish(t)
 	r.window[Server] = 0xffff
@@ -554,10 +555,10 @@ func TestShadowAfterGap(t *testing.T) {
 		if n >= 10 {
 			r.give(Server, r.seg(Server, 0, 0, at+(n-9)*full))
 		}
-		r.now = r.now.Add(time.Millisecond)
+		r.advance(4 * time.Millisecond)
 	}
 	r.wantState(InCustody)
-	if n > 60 {
+	if n > 80 {
 		t.Errorf("after %d segments, ten in a round trip", n)
 	}
 	r.out = nil

@@ -54,7 +54,7 @@ func (c *Conn) receiveAck(now mono.Time, s *Segment, ack uint64) {
 		c.rtt.backoff = 0
 	}
 	if advanced {
-		c.timeouts = 0
+		c.timeouts, c.relay.vain = 0, 0
 		c.limited = false
 		c.waitFrom = now
 	}

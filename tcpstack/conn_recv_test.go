@@ -334,3 +334,22 @@ func TestReceiverAheadSooner(t *testing.T) {
 		t.Errorf("Ahead gives %v, %v; want 2000", n, ok)
 	}
 }
+
+// A persist timer that goes off between the peer's claim and the question about it
+// does not take the question back: the claim would stay for ever (simnet's
+// TestForgedDrain, seed 57147).
+func TestClaimIsAskedAboutWithASmallWindow(t *testing.T) {
+	cfg := config("reno")
+	cfg.Relay = true
+	s := established(t, cfg, func(n *Snapshot) { n.SndWnd, n.MaxWnd = 100, 65536 })
+	s.write(2000)
+	s.flush()
+	s.peer(0, 0, 5000, window(100))
+	s.advance(time.Hour)
+	s.want("0:100 ack 0", "0:100 ack 0")
+	s.peer(0, 0, 100)
+	if s.flush(); s.c.relay.claimed {
+		t.Error("the claim stays")
+	}
+	s.peer(0, 0, 2000)
+}

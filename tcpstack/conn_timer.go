@@ -155,7 +155,7 @@ func (c *Conn) timeout(now mono.Time) {
 	c.stats.Timeouts++
 	c.timeouts++
 	c.rtt.backoff++
-	if c.timeouts > c.retries() && (c.edge > c.una || now.Sub(c.heard) > rtoMax) {
+	if c.timeouts > c.retries() && now.Sub(c.waitFrom) >= c.r2() && (c.edge > c.una || now.Sub(c.heard) > rtoMax) {
 		// RFC 9293, 3.8.3: R2. A peer that shrank its window to nothing and
 		// still answers is alive.
 		c.err = ErrTimeout
@@ -224,8 +224,9 @@ func (c *Conn) persist(now mono.Time) {
 		c.err = ErrTimeout
 		return
 	}
-	c.probe = c.usable() == 0
-	t.override = !c.probe
+	closed := c.usable() == 0
+	c.probe = c.probe || closed // one may be due for another reason
+	t.override = !closed
 	c.urgentTold = 0 // what told of urgent data may be lost
 	t.shift++        // RFC 9293, SHLD-30: every interval is twice the one before
 	t.at = now.Add(min(c.rtt.base()<<min(t.shift, 20), rtoMax))
@@ -239,6 +240,18 @@ func (c *Conn) rto() time.Duration {
 		r.backoff = max(0, r.backoff-linearTimeouts)
 	}
 	return r.rto()
+}
+
+// r2 gives how long the peer may leave data unacknowledged (RFC 9293, 3.8.3: R2): as
+// long as so many timeouts take that back off, from the smallest RTO on. Where SACKs
+// take the backoff back, the count alone would come to seconds (SHLD-11: 100 at least).
+func (c *Conn) r2() (d time.Duration) {
+	step := c.rtt.floor
+	for range c.retries() + 1 {
+		d += step
+		step = min(2*step, rtoMax)
+	}
+	return d
 }
 
 func (c *Conn) retries() int {

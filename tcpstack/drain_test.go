@@ -51,3 +51,25 @@ func TestDrainTimeouts(t *testing.T) {
 	}
 	s.peer(0, 0, 1000)
 }
+
+// What is SACKed beyond what this Conn sent may have filled a queue that the held bytes
+// wait behind: as long as nothing is acknowledged, less and less of them is sent again
+// (simnet's TestForgedDrain, seed 52804).
+func TestDrainBehindAQueue(t *testing.T) {
+	cfg := config("cubic")
+	cfg.Relay = true
+	s := established(t, cfg, func(n *Snapshot) { n.RTTVar = rtt / 20 })
+	s.write(4000)
+	s.sendAll()
+	s.c.Drain()
+	sent := 0
+	for i := range 200 {
+		s.wait(rtt / 4)
+		s.peer(0, 0, 0, sack(6000, 7000+1000*i))
+		sent += s.sendAll()
+	}
+	if sent < 4000 || sent > 5*4000 {
+		t.Errorf("%d bytes are sent again in 50 round trips, want a few times 4000", sent)
+	}
+	s.peer(0, 0, 4000)
+}

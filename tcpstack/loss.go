@@ -16,6 +16,7 @@ const (
 	maxAckDelay    = 200 * time.Millisecond // 7.2: WCDelAckT
 	tlpWithoutRTT  = time.Second            // 7.2
 	tlpSlack       = 2 * time.Millisecond   // ours: keeps a probe behind the ACK it waits for
+	maxVain        = 16                     // ours: doublings of what a repetition in drain waits for
 	maxReoWndMults = 64                     // ours: a bound on what forged DSACKs can do
 )
 
@@ -115,16 +116,23 @@ func (c *Conn) tellsOfMore(s *Segment) bool {
 
 // detectInDrain is RACK's rule where the packets delivered later are not this
 // Conn's: an ACK that tells of them, and not of what was sent well over a round
-// trip before it came, says that this is lost.
+// trip before it came, says that this is lost. What is lost again and again may only
+// be slow, behind native packets that fill a queue: until the peer acknowledges more,
+// each repetition waits twice as long as the one before.
 func (c *Conn) detectInDrain(now mono.Time) {
 	if c.rtt.srtt == 0 {
 		return
 	}
-	patience := c.patience()
+	patience := c.patience() << min(c.relay.vain, maxVain)
+	again := false
 	for r := c.sent.oldest(); r != nil && r.at.Add(patience) <= now; {
 		next := c.sent.after(r)
+		again = again || r.again
 		c.markLost(now, r)
 		r = next
+	}
+	if again {
+		c.relay.vain++
 	}
 }
 

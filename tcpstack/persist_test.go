@@ -112,3 +112,21 @@ func TestBlackHoleBacksOff(t *testing.T) {
 		t.Error("a Conn that has ended waits for something")
 	}
 }
+
+// RFC 9293, SHLD-11: the peer whose SACKs take the backoff back is there, though it has
+// not got the first segment: R2 is a time, not only a count (simnet's TestForgedDrain,
+// seed 9211).
+func TestSACKsGiveTime(t *testing.T) {
+	s := established(t, nil, nil)
+	s.write(1000)
+	s.flush()
+	for start := s.now; s.now.Sub(start) < 100*time.Second; {
+		s.advance(time.Hour)
+		s.flush()
+		s.c.rtt.backoff = 0 // as SACKs do of what was sent once
+		if err := s.c.Err(); err != nil {
+			t.Fatalf("%v after %v and %d timeouts", err, s.now.Sub(start), s.c.Stats().Timeouts)
+		}
+	}
+	s.peer(0, 0, 1000)
+}

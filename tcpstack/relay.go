@@ -12,6 +12,7 @@ import (
 // relayState is the part of a Conn that only custody uses.
 type relayState struct {
 	draining bool
+	vain     int  // while draining: repetitions found lost since the peer acknowledged more
 	ask      bool // the probe that is due may be the first bytes in flight, sent again
 
 	// The peer acknowledged more than was sent (custody.md: receiver ahead).

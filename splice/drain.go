@@ -12,15 +12,12 @@ import (
 
 // drain is what a drain remembers.
 type drain struct {
-	on     bool
-	doubt  bool         // packets went past accd: what endpoints acknowledge beyond what was sent to them has to be confirmed
-	owed   [2]wire.Seq  // by the side that sends: v, the highest byte acknowledged
-	gone   [2]bool      // the endpoint has reset the connection
-	asked  [2]mono.Time // something was sent to it then, the first since it was heard; 0: nothing
-	beyond [2]int       // answers in a row that said it has more
-	claim  [2]wire.Seq  // the least of what they said
-	loose  []loose      // what waited in reassembly, to be sent on
-	sent   int          // of loose
+	on    bool
+	owed  [2]wire.Seq // by the side that sends: v, the highest byte acknowledged
+	gone  [2]bool     // the endpoint has reset the connection
+	word  [2]word     // after a gap
+	loose []loose     // what waited in reassembly, to be sent on
+	sent  int         // of loose
 }
 
 // loose is a piece that waited behind a hole.
@@ -115,7 +112,7 @@ func (f *Flow) unsync() {
 	f.forget(ShadowTorn)
 	f.rec.unsync()
 	if f.state == Draining {
-		f.c.drain.doubt = true
+		f.doubt()
 	}
 }
 
@@ -153,7 +150,7 @@ func (f *Flow) inDrain(now mono.Time, from Side, s *tcpstack.Segment, m Meta) {
 		r.heed(now, from, s, m)
 		r.extend(from, s)
 		// I3: what accd sends must not say less than what passes.
-		far.Relayed(s.Ack, r.Dir[from.Other()].Edge)
+		far.Relayed(f.tells(from, s.Ack), r.Dir[from.Other()].Edge)
 		if d := &r.Dir[from]; d.is(hasTS) {
 			far.SetTimestamp(d.TSRecent)
 		}
@@ -163,13 +160,11 @@ func (f *Flow) inDrain(now mono.Time, from Side, s *tcpstack.Segment, m Meta) {
 		t.Payload = s.Payload.Retain()
 		near.Receive(now, &t)
 		near.Overtaken(far)
-		if !c.drain.doubt {
+		if !c.drain.word[from].doubted {
 			f.delivered(now, from)
 		}
 	}
-	if c.drain.doubt {
-		f.insists(now, from, s)
-	}
+	f.insists(now, from, s)
 }
 
 // delivered moves the Conn that talks to side on to what its endpoint has
@@ -178,81 +173,6 @@ func (f *Flow) delivered(now mono.Time, side Side) {
 	c, o := f.c, &f.rec.Dir[side.Other()]
 	if conn := &c.conn[side]; conn.SndUna().Less(o.Acked) && conn.SndUna().Less(c.drain.owed[side.Other()]) {
 		conn.SendTo(now, wire.MinSeq(o.Acked, wire.MaxSeq(conn.SndNxt(), c.drain.owed[side.Other()])))
-	}
-}
-
-// resync follows a packet of a flow whose numbers are not known.
-func (f *Flow) resync(now mono.Time, from Side, s *tcpstack.Segment, m Meta) {
-	near, far := &f.c.conn[from], &f.c.conn[from.Other()]
-	known := wire.MaxSeq(near.SndNxt(), f.rec.before[from.Other()])
-	credible := near.Believable(now, s)
-	// The opposite endpoint may heed the window of what accd has already, or of
-	// what shows the gap.
-	again := s.Flags.Has(wire.ACK) && far.SndUna().LessEq(s.End()) && s.Seq.LessEq(near.RcvEdge())
-	heeded := credible || s.Ack.LessEq(known) && (again || f.beyond(from, s))
-	if fits := f.rec.resync(now, from, s, m); fits || heeded {
-		// I3; but an ACK of what was never seen may be forged, and then it
-		// does not even stand for what was. One that fits what was seen counts,
-		// for with an old one the endpoint would not take what is sent to it
-		// (RFC 5961, 5.2).
-		ack := s.Ack
-		if !fits && (!credible || known.Less(ack)) {
-			ack = far.RcvAcked()
-		}
-		far.Relayed(ack, f.rec.passEdge(from, s))
-	}
-	if !f.rec.Unsynced {
-		f.resynced()
-	}
-}
-
-// insisted is how often an endpoint must say that it has what was not sent to it:
-// one that is there contradicts a forger, who needs as many round trips of silence.
-const insisted = 8
-
-// insists takes the word of an endpoint that answers what is held, after a gap,
-// with a number beyond what was sent to it, several times in a row and without
-// saying anything else in between: it got the bytes before the gap, or past it.
-// That it fits what the other seems to have sent is not enough, for both can be
-// forged; and the connection may be over since, so that no fresh data will ever
-// show it. Forged numbers do not get through here, because the endpoint itself
-// answers too.
-func (f *Flow) insists(now mono.Time, from Side, s *tcpstack.Segment) {
-	d, conn := &f.c.drain, &f.c.conn[from]
-	rtt, _ := conn.RTT()
-	if rtt == 0 {
-		rtt = unknownRTT
-	}
-	switch {
-	case !s.Flags.Has(wire.ACK) || f.drained(from):
-	case s.Ack.LessEq(conn.SndNxt()):
-		d.beyond[from] = 0
-	case d.asked[from].IsZero():
-		conn.Ask() // rather than at the next timeout
-	case now.Sub(d.asked[from]) < rtt/2:
-		return // sooner than an answer could come
-	default:
-		if d.beyond[from] == 0 || s.Ack.Less(d.claim[from]) {
-			d.claim[from] = s.Ack
-		}
-		if d.beyond[from]++; d.beyond[from] >= insisted {
-			d.beyond[from] = 0
-			conn.SendTo(now, wire.MinSeq(d.claim[from], d.owed[from.Other()]))
-		} else {
-			conn.Ask()
-		}
-	}
-	d.asked[from] = 0
-}
-
-// resynced brings both Conns up to what the record has learnt after a gap.
-func (f *Flow) resynced() {
-	for i := range f.c.conn {
-		conn, d := &f.c.conn[i], &f.rec.Dir[i]
-		conn.Relayed(d.Acked, d.Edge)
-		if o := &f.rec.Dir[1-i]; o.is(hasTS) {
-			conn.SetTimestamp(o.TSRecent)
-		}
 	}
 }
 
@@ -274,8 +194,8 @@ func (f *Flow) transmitDrain(now mono.Time, p *tcpstack.Packet) (Side, bool) {
 			// After a gap nothing but held data is sent on a leg until a
 			// fresh segment for it was seen.
 			if p.Len > 0 || !f.rec.Unsynced || f.rec.Dir[side.Other()].is(seen) {
-				if c.drain.asked[side].IsZero() {
-					c.drain.asked[side] = now
+				if w := &c.drain.word[side]; w.asked.IsZero() {
+					w.asked = now
 				}
 				return side, true
 			}

@@ -96,7 +96,7 @@ func (f *Flow) sendReset(now mono.Time) {
 	for i := range c.conn {
 		if e.both || Side(i) == e.side {
 			// In drain the endpoint has got native bytes too.
-			if o := &f.rec.Dir[1-i]; !c.split.on && !f.rec.Unsynced && c.conn[i].SndNxt().Less(o.Acked) {
+			if o := &f.rec.Dir[1-i]; !c.split.on && !c.drain.word[i].doubted && c.conn[i].SndNxt().Less(o.Acked) {
 				c.conn[i].SendTo(now, o.Acked)
 			}
 			c.conn[i].Abort()

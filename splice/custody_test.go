@@ -552,8 +552,8 @@ func TestBlackHole(t *testing.T) {
 	r.give(Server, r.seg(Server, 0, 0, 3000))
 	r.turn()
 	r.wantState(OnWire)
-	if d := &r.flow.rec.Dir[Server]; d.PathMTU != 1280 {
-		t.Errorf("the record remembers an MTU of %d", d.PathMTU)
+	if p := &r.flow.rec.Path[Server]; p.MTU != 1280 {
+		t.Errorf("the record remembers an MTU of %d", p.MTU)
 	}
 	r.take(Client, r.seg(Client, 3000, 3000, 0))
 	if mss := r.flow.c.conn[Server].MSS(); mss != 1280-40-12 {

@@ -104,7 +104,7 @@ func (f *Flow) leave(now mono.Time, side Side) {
 func (f *Flow) book(side Side) {
 	n := f.c.taken(side)
 	f.c.first[side] += n
-	f.rec.Dir[side].Taken += n
+	f.rec.Taken[side] += n
 	f.env.Count.TakenBytes[side] += n
 }
 

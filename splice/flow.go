@@ -298,8 +298,7 @@ func (f *Flow) Record() *Record { return f.rec }
 // Bytes gives the payload bytes that from has sent: acknowledged by accd, and
 // passed.
 func (f *Flow) Bytes(from Side) (taken, passed uint64) {
-	d := &f.rec.Dir[from]
-	taken, passed = d.Taken, d.Passed
+	taken, passed = f.rec.Taken[from], f.rec.Dir[from].Passed
 	if f.state == InCustody {
 		taken += f.c.taken(from)
 	}

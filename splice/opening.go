@@ -275,10 +275,10 @@ func (o *Opening) established(now mono.Time, h *handshake, s *tcpstack.Segment, 
 	rec.Dir[Server].Next = h.next
 	// The round trips of the two legs, from where accd is.
 	if !c.again && !v.again {
-		rec.Dir[Server].roundTrip(v.at.Sub(c.at))
+		rec.Path[Server].roundTrip(v.at.Sub(c.at))
 	}
 	if !v.again {
-		rec.Dir[Client].roundTrip(now.Sub(v.at))
+		rec.Path[Client].roundTrip(now.Sub(v.at))
 	}
 	if o.Count != nil {
 		o.Count.Established++
@@ -307,8 +307,8 @@ func (d *Direction) open(now mono.Time, x, y *half, next wire.Seq, timestamps bo
 const unrepeated = time.Second
 
 // roundTrip takes the first sample of the leg (RFC 6298, 2.2).
-func (d *Direction) roundTrip(rtt time.Duration) {
+func (p *Path) roundTrip(rtt time.Duration) {
 	if rtt > 0 && rtt <= unrepeated {
-		d.SRTT, d.RTTVar, d.MinRTT = micros(rtt), micros(rtt/2), micros(rtt)
+		p.SRTT, p.RTTVar, p.MinRTT = micros(rtt), micros(rtt/2), micros(rtt)
 	}
 }

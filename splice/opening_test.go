@@ -31,7 +31,7 @@ func TestOpeningRecord(t *testing.T) {
 			t.Errorf("%v: edge %d, want %d", Side(side), got, want.edge)
 		}
 	}
-	if c, s := rec.Dir[Client].SRTT, rec.Dir[Server].SRTT; c != 2000 || s != 40000 {
+	if c, s := rec.Path[Client].SRTT, rec.Path[Server].SRTT; c != 2000 || s != 40000 {
 		t.Errorf("round trips %d µs and %d µs, want 2000 and 40000", c, s)
 	}
 	var tmpl Template
@@ -55,7 +55,7 @@ func TestOpeningLateAck(t *testing.T) {
 		if !r.hear(Client, r.seg(Client, 0, 100, 0)) {
 			t.Fatal("not established")
 		}
-		if known := r.flow.Record().Dir[Client].SRTT != 0; known == late {
+		if known := r.flow.Record().Path[Client].SRTT != 0; known == late {
 			t.Errorf("late %v: round trip known %v", late, known)
 		}
 	}
@@ -179,7 +179,7 @@ func TestOpeningRepeatedSYN(t *testing.T) {
 			if got := r.hear(Client, r.seg(Client, 0, 0, 0)); got != tt.ok {
 				t.Errorf("%s of the %v changed: established %v", tt.name, side, got)
 			}
-			if tt.ok && (r.flow.Record().Dir[Server].SRTT != 0) {
+			if tt.ok && (r.flow.Record().Path[Server].SRTT != 0) {
 				t.Errorf("%s: a round trip was measured with a repeated SYN", tt.name)
 			}
 		}

@@ -11,7 +11,9 @@ import (
 )
 
 // Record is a flow on the wire: plain old data without pointers, so that it can
-// lie in shared memory and be handed to another process.
+// lie in shared memory and be handed to another process. What every packet needs
+// comes first and together: where there are many flows, each cache line of it costs
+// more than what is done with it.
 type Record struct {
 	Tuple      wire.Tuple // client → server
 	SACK       bool       // agreed in the handshake
@@ -19,21 +21,27 @@ type Record struct {
 	ECN        bool       // classic ECN, agreed in the handshake
 	Unsynced   bool       // after a gap in steering: the numbers are not known
 
-	fresh     bool        // Unsynced: data and its ACK were seen since
-	native    bool        // it stays on the wire for good
-	reopening bool        // the SYN of another connection passed
-	why       Reason      // of the last drain, or of the end
-	flaps     uint8       // drains of short custodies and late shadows, in a row
-	busy      uint16      // segments with data that passed since nothing was on its way, up to what makes a shadow
-	before    [2]wire.Seq // Unsynced: Next of either direction when the gap came
-	began     mono.Time   // when the Flow was started
+	native    bool   // it stays on the wire for good
+	reopening bool   // the SYN of another connection passed
+	fresh     bool   // Unsynced: data and its ACK were seen since
+	why       Reason // of the last drain, or of the end
+	flaps     uint8  // drains of short custodies and late shadows, in a row
+	busy      uint16 // segments with data that passed since nothing was on its way, up to what makes a shadow
 
 	Dir [2]Direction // by the side that sends
+
+	Path    [2]Path     // by the endpoint it leads to
+	Taken   [2]uint64   // payload bytes that accd acknowledged, by the side that sent them
+	before  [2]wire.Seq // Unsynced: Next of either direction when the gap came
+	tsFresh [2]uint32   // Unsynced: TSval of the newest segment of either side since the gap
+	tsKnown [2]uint32   // Unsynced: the least TSval since the gap; once answered, the largest that was echoed
+	began   mono.Time   // when the Flow was started
 }
 
-// Direction is what one endpoint sends, and what accd knows of the leg to it.
+// Direction is what one endpoint sends.
 type Direction struct {
-	ISN   wire.Seq // of its SYN
+	Passed uint64 // payload bytes that passed
+
 	Next  wire.Seq // behind the highest byte that passed
 	Acked wire.Seq // what the opposite endpoint acknowledged
 	Edge  wire.Seq // the largest right edge (ack + window) this endpoint was told
@@ -44,28 +52,26 @@ type Direction struct {
 	TSRecent  uint32   // its newest TSval (RFC 7323, 4.3), with hasTS
 	tsAge     uint32   // when that came, seconds of mono.Time
 	FlowLabel uint32   // of its packets; IPv6
+	ISN       wire.Seq // of its SYN
 
-	// What the next custody needs to start well on the leg to this endpoint;
-	// 0: unknown. Times in microseconds.
+	MSS   uint16  // its MSS option; 0: none
+	Scale uint8   // shift of the windows it sends (RFC 7323, 2)
+	TTL   uint8   // of its packets
+	TOS   uint8   // of its packets, without ECN
+	Net   Network // the network its packets come from
+	flags dirFlags
+}
+
+// Path is what the next custody needs to start well on the leg to an endpoint; 0:
+// unknown. Times are in microseconds.
+type Path struct {
 	SRTT, RTTVar, MinRTT uint32
 	Window, Ssthresh     uint32 // bytes
 	Bandwidth            uint32 // KiB per second
 	Learned              uint32 // when the last custody ended, seconds of mono.Time
-
-	tsFresh uint32 // Unsynced: TSval of the newest segment since the gap
-
-	Passed, Taken uint64 // payload bytes that passed, and that accd acknowledged
-
-	tsKnown uint32  // Unsynced: the least TSval since the gap; once answered, the largest that was echoed
-	MSS     uint16  // its MSS option; 0: none
-	minAge  uint16  // how old MinRTT was when the last custody ended, seconds
-	PathMTU uint16  // the largest IP packet in bytes that the path to this endpoint carries; 0: unknown
-	Scale   uint8   // shift of the windows it sends (RFC 7323, 2)
-	TTL     uint8   // of its packets
-	TOS     uint8   // of its packets, without ECN
-	Net     Network // the network its packets come from
-	flags   dirFlags
-	mtuWait uint8 // how long after Learned a larger PathMTU is worth a try, minutes
+	MTU                  uint16 // the largest IP packet in bytes that it carries
+	minAge               uint16 // how old MinRTT was when the last custody ended, seconds
+	mtuWait              uint8  // how long after Learned a larger MTU is worth a try, minutes
 }
 
 type dirFlags uint8
@@ -136,7 +142,7 @@ const memoryLasts = 10 * time.Minute
 
 // snapshot fills s for the Conn that talks to side.
 func (r *Record) snapshot(now mono.Time, side Side, s *tcpstack.Snapshot) {
-	me, far := &r.Dir[side], &r.Dir[side.Other()]
+	me, far, path := &r.Dir[side], &r.Dir[side.Other()], &r.Path[side]
 	*s = tcpstack.Snapshot{
 		Tuple:      r.tupleTo(side),
 		MSS:        int(me.MSS),
@@ -153,16 +159,16 @@ func (r *Record) snapshot(now mono.Time, side Side, s *tcpstack.Snapshot) {
 		RcvNxt:     me.Next,
 		RcvEdge:    me.Edge,
 		TSVal:      far.TSRecent,
-		SRTT:       time.Duration(me.SRTT) * time.Microsecond,
-		RTTVar:     time.Duration(me.RTTVar) * time.Microsecond,
-		MinRTT:     time.Duration(me.MinRTT) * time.Microsecond,
+		SRTT:       time.Duration(path.SRTT) * time.Microsecond,
+		RTTVar:     time.Duration(path.RTTVar) * time.Microsecond,
+		MinRTT:     time.Duration(path.MinRTT) * time.Microsecond,
 	}
-	if me.Learned > uint32(me.minAge) {
-		s.MinRTTAt = mono.Time(me.Learned-uint32(me.minAge)) * mono.Time(time.Second)
+	if path.Learned > uint32(path.minAge) {
+		s.MinRTTAt = mono.Time(path.Learned-uint32(path.minAge)) * mono.Time(time.Second)
 	}
-	if me.PathMTU != 0 {
-		s.PathMTU = int(me.PathMTU)
-		s.PathMTURaise = mono.Time(me.Learned+60*uint32(me.mtuWait)) * mono.Time(time.Second)
+	if path.MTU != 0 {
+		s.PathMTU = int(path.MTU)
+		s.PathMTURaise = mono.Time(path.Learned+60*uint32(path.mtuWait)) * mono.Time(time.Second)
 	}
 	if r.ECN {
 		s.ECN = tcpstack.ClassicECN
@@ -171,9 +177,9 @@ func (r *Record) snapshot(now mono.Time, side Side, s *tcpstack.Snapshot) {
 	if me.is(hasTS) {
 		s.TSRecent, s.TSRecentAge = me.TSRecent, me.stampedAt()
 	}
-	if age := time.Duration(seconds(now)-me.Learned) * time.Second; me.Learned != 0 && age < memoryLasts {
+	if age := time.Duration(seconds(now)-path.Learned) * time.Second; path.Learned != 0 && age < memoryLasts {
 		s.CC = cc.Memory{
-			Window: int(me.Window), Ssthresh: int(me.Ssthresh), Bandwidth: int64(me.Bandwidth) << 10,
+			Window: int(path.Window), Ssthresh: int(path.Ssthresh), Bandwidth: int64(path.Bandwidth) << 10,
 			MinRTT: s.MinRTT, Age: age,
 		}
 	}
@@ -181,13 +187,13 @@ func (r *Record) snapshot(now mono.Time, side Side, s *tcpstack.Snapshot) {
 
 // learn keeps what the Conn that talked to side leaves behind.
 func (r *Record) learn(now mono.Time, side Side, s *tcpstack.Snapshot) {
-	d := &r.Dir[side]
-	d.SRTT, d.RTTVar, d.MinRTT = micros(s.SRTT), micros(s.RTTVar), micros(s.MinRTT)
-	d.minAge = uint16(min(max(0, now.Sub(s.MinRTTAt)/time.Second), math.MaxUint16))
-	d.Window, d.Ssthresh = clip(s.CC.Window), clip(s.CC.Ssthresh)
-	d.PathMTU = uint16(min(s.PathMTU, math.MaxUint16))
-	d.mtuWait = uint8(min((max(0, s.PathMTURaise.Sub(now))+time.Minute-1)/time.Minute, math.MaxUint8))
-	d.Bandwidth, d.Learned = clip(int(s.CC.Bandwidth>>10)), seconds(now)
+	d, p := &r.Dir[side], &r.Path[side]
+	p.SRTT, p.RTTVar, p.MinRTT = micros(s.SRTT), micros(s.RTTVar), micros(s.MinRTT)
+	p.minAge = uint16(min(max(0, now.Sub(s.MinRTTAt)/time.Second), math.MaxUint16))
+	p.Window, p.Ssthresh = clip(s.CC.Window), clip(s.CC.Ssthresh)
+	p.MTU = uint16(min(s.PathMTU, math.MaxUint16))
+	p.mtuWait = uint8(min((max(0, s.PathMTURaise.Sub(now))+time.Minute-1)/time.Minute, math.MaxUint8))
+	p.Bandwidth, p.Learned = clip(int(s.CC.Bandwidth>>10)), seconds(now)
 	d.set(echoOwed, s.ECNEcho)
 	d.set(cwrOwed, s.ECNReduced)
 	d.flags = d.flags&^(3<<ectLostShift) | dirFlags(min(s.ECTLost, 3))<<ectLostShift

@@ -204,8 +204,8 @@ func TestSplitHoldsFIN(t *testing.T) {
 	r.want(Server, 101, 0, 1)
 	r.advance(10 * time.Second)
 	r.wantState(Gone)
-	if r.flow.Why() != Finished || r.flow.rec.Dir[Client].Taken != 100 {
-		t.Errorf("it ended as %v with %d bytes taken", r.flow.Why(), r.flow.rec.Dir[Client].Taken)
+	if r.flow.Why() != Finished || r.flow.rec.Taken[Client] != 100 {
+		t.Errorf("it ended as %v with %d bytes taken", r.flow.Why(), r.flow.rec.Taken[Client])
 	}
 	r.done()
 }

@@ -140,7 +140,7 @@ func (r *Record) resync(now mono.Time, from Side, s *tcpstack.Segment, m Meta) (
 		return false
 	}
 	if off := s.Seq.Sub(d.Acked); !d.is(seen) || off < -slack || off > wire.MaxWindow {
-		d.Acked, d.Next, d.tsKnown = s.Seq, s.Seq, s.Options.TSVal
+		d.Acked, d.Next, r.tsKnown[from] = s.Seq, s.Seq, s.Options.TSVal
 		d.flags = d.flags&^(answered|hasFIN) | seen
 		r.fresh = false
 	} else if off < 0 && !d.is(answered) {
@@ -148,9 +148,9 @@ func (r *Record) resync(now mono.Time, from Side, s *tcpstack.Segment, m Meta) (
 	}
 	d.headers(m)
 	if s.Seq.LessEq(d.Next) && d.Acked.LessEq(s.End()) {
-		d.tsFresh = s.Options.TSVal
-		if !d.is(answered) && int32(d.tsFresh-d.tsKnown) < 0 {
-			d.tsKnown = d.tsFresh
+		r.tsFresh[from] = s.Options.TSVal
+		if !d.is(answered) && int32(r.tsFresh[from]-r.tsKnown[from]) < 0 {
+			r.tsKnown[from] = r.tsFresh[from]
 		}
 	}
 	r.extend(from, s)
@@ -172,11 +172,12 @@ func (r *Record) resync(now mono.Time, from Side, s *tcpstack.Segment, m Meta) (
 	if e := s.Options.TSEcr; r.Timestamps {
 		// A busy sender's newest TSval is a round trip ahead of its echo, so any
 		// since the gap will do; one that is never echoed may be forged.
-		if int32(e-o.tsKnown) < 0 {
+		known, fresh := &r.tsKnown[from.Other()], r.tsFresh[from.Other()]
+		if int32(e-*known) < 0 {
 			return true
 		}
-		if o.tsKnown = e; int32(e-o.tsFresh) > 0 {
-			o.tsKnown = o.tsFresh // the rest nobody has seen but who answers
+		if *known = e; int32(e-fresh) > 0 {
+			*known = fresh // the rest nobody has seen but who answers
 		}
 	}
 	d.MaxWnd = max(d.MaxWnd, uint32(edge.Sub(s.Ack)))
@@ -188,8 +189,8 @@ func (r *Record) resync(now mono.Time, from Side, s *tcpstack.Segment, m Meta) (
 	r.Unsynced = false
 	for i := range r.Dir {
 		d := &r.Dir[i]
-		if r.Timestamps && (!d.is(hasTS) || int32(d.tsKnown-d.TSRecent) > 0) {
-			d.stamp(d.tsKnown, now)
+		if r.Timestamps && (!d.is(hasTS) || int32(r.tsKnown[i]-d.TSRecent) > 0) {
+			d.stamp(r.tsKnown[i], now)
 		}
 	}
 	return true

@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"testing"
 	"time"
+	"unsafe"
 
 	"accd/splice"
 	"accd/tcpstack/mono"
@@ -99,6 +100,17 @@ func TestFlowTable(t *testing.T) {
 	}
 	if attended != 0 || table.len() != 0 || table.buckets.n != 1 || full == 0 {
 		t.Errorf("%d attended to, %d places, %d buckets are left; %d times full", attended, table.len(), table.buckets.n, full)
+	}
+}
+
+// What a packet that passes needs of a place lies in its first three cache lines.
+func TestPlaceIsCompact(t *testing.T) {
+	var p place
+	if n := unsafe.Sizeof(p); n != 5*64 {
+		t.Errorf("a place has %d bytes", n)
+	}
+	if n := unsafe.Offsetof(p.Record) + unsafe.Offsetof(p.Record.Path); n > 3*64 {
+		t.Errorf("the hot part of a place has %d bytes", n)
 	}
 }
 

@@ -13,13 +13,14 @@ import (
 // place is a connection in the shard's table. It holds no pointers, and while the
 // connection is idle it is all there is of it.
 type place struct {
-	splice.Record
-	heard  mono.Time
-	serial uint64 // unique within the shard
 	next   uint32 // 1 + the next place of the bucket; 0: none
 	flow   uint32 // 1 + the number of the flow that attends to it; 0: it rests
 	ruling uint32 // of the policy
 	gaps   uint32 // of the shard's, that it knows of
+	heard  mono.Time
+	splice.Record
+	serial uint64  // unique within the shard
+	_      [8]byte // whole cache lines: a packet that passes needs three of the five
 }
 
 // places is the shard's table: a dense row of places, found by linear hashing

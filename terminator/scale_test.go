@@ -177,7 +177,7 @@ func (d *driver) answer(n int) {
 	d.owed = d.owed[:copy(d.owed, d.owed[n:])]
 }
 
-const perTurn = 64 // packets given before a turn
+const perTurn = turnFrames - 1 // packets given before a turn, which finds that there are no more
 
 // each has a step done for n connections, taken by pick, as many at once as a
 // turn reads.

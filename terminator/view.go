@@ -134,7 +134,7 @@ func (s *shard) addTo(st *Status) {
 // custody began; 0 on the wire.
 func (f *flow) inThisCustody(from splice.Side) uint64 {
 	all, _ := f.Bytes(from)
-	return all - f.Record().Dir[from].Taken
+	return all - f.Record().Taken[from]
 }
 
 func (t *Traffic) sum(o *Traffic) {
@@ -333,13 +333,13 @@ func (s *shard) describe(at uint32) Flow {
 
 func (s *shard) viewLeg(l *Leg, f *splice.Flow, v *policy.Verdict, side splice.Side, c *tcpstack.Conn) {
 	r := f.Record()
-	d := &r.Dir[side]
+	d, path := &r.Dir[side], &r.Path[side]
 	network := s.network(r.Tuple, side, d.Net)
 	*l = Leg{
 		Network: network.String(), Congestion: v.Profile(network).Congestion,
-		MSS: int(d.MSS), PathMTU: int(d.PathMTU), WindowScale: int(d.Scale),
+		MSS: int(d.MSS), PathMTU: int(path.MTU), WindowScale: int(d.Scale),
 		SACK: r.SACK, Timestamps: r.Timestamps, ECN: tcpstack.NoECN.String(),
-		RTT: float64(d.SRTT) / 1000, MinRTT: float64(d.MinRTT) / 1000,
+		RTT: float64(path.SRTT) / 1000, MinRTT: float64(path.MinRTT) / 1000,
 	}
 	if r.ECN {
 		l.ECN = tcpstack.ClassicECN.String()

@@ -81,6 +81,7 @@ func newBoxOn(t testing.TB, caps link.Caps, shards int, changes ...change) *box 
 	b.term = term
 	for _, s := range term.shards {
 		s.init(b.now)
+		s.many = 0 // with few flows, too
 		t.Cleanup(s.close)
 	}
 	return b

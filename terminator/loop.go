@@ -64,6 +64,7 @@ func (s *shard) recovered(r any) {
 	}
 	s.log.Error("BUG: a shard panicked: its flows drain", zap.Int("shard", s.index), zap.Any("panic", r),
 		zap.String("flow", name), zap.ByteString("stack", debug.Stack()))
+	s.ahead.drop()
 	s.fresh, s.busy = list{}, list{}
 	s.flows.each(func(f *flow) { f.queued, f.next = false, nil })
 	if culprit != nil {

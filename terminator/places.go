@@ -24,7 +24,7 @@ type place struct {
 }
 
 // places is the shard's table: a dense row of places, found by linear hashing
-// (Litwin, 1980). With each place two buckets come, by splitting those whose turn
+// (Litwin, 1980). With each place some buckets come, by splitting those whose turn
 // it is, and with each that goes they merge again: it never stands still to grow.
 // When a place is given up the last one moves there.
 type places struct {
@@ -36,8 +36,8 @@ type places struct {
 }
 
 // spread is how many buckets there are for a place: a lookup that finds compares
-// one place and a quarter on average.
-const spread = 2
+// one place and an eighth on average.
+const spread = 4
 
 // reserve makes the table empty, for up to most places.
 func (t *places) reserve(most int, seed uint64) error {

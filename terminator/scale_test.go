@@ -89,6 +89,7 @@ func newPopulation(t testing.TB, shards int) *population {
 		c.LedgerMem = make([]byte, splice.LedgerSize(16384))
 	})}
 	for i, s := range p.term.shards {
+		s.many = aheadFlows
 		d := &driver{population: p, shard: s, index: i, rng: rand.New(rand.NewPCG(1, uint64(i))), now: p.now}
 		for kind, pk := range map[int]packet{
 			aSYN:      {tuple: web4, flags: wire.SYN, seq: 1000, window: 65535, options: &synOptions, net: splice.LAN},

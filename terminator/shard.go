@@ -80,7 +80,9 @@ type shard struct {
 	expire  func(*flow)
 
 	// Reused for every packet.
-	frame    link.Frame
+	ahead    ahead
+	many     int        // flows: from so many on frames are read ahead
+	frame    link.Frame // of another shard
 	view     wire.View
 	segment  tcpstack.Segment
 	record   splice.Record
@@ -108,6 +110,7 @@ type requests struct {
 func (s *shard) init(now mono.Time) {
 	s.now, s.last, s.swept = now, now, now
 	s.wheel.Init(now)
+	s.many = aheadFlows
 	s.newFlows.tokens, s.newFlows.filled = time.Second, now
 	s.expire = func(f *flow) {
 		s.current = f
@@ -148,20 +151,23 @@ func (s *shard) turn(now mono.Time) (next mono.Time) {
 // readFrom receives what waits at a tap, up to a turn's share, and reports
 // whether there may be more.
 func (s *shard) readFrom(side splice.Side) (more bool) {
-	q, f := s.dev[side].queue, &s.frame
-	bytes := 0
-	for range turnFrames {
-		ok, err := q.Recv(&s.pool, f)
+	a := &s.ahead
+	for frames, bytes := 0, 0; frames < turnFrames && bytes < turnRead; frames += a.n {
+		more, err := a.read(s.dev[side].queue, &s.pool, min(s.reach(), turnFrames-frames))
+		if a.n > 1 {
+			s.warm(side)
+		}
+		for ; a.done < a.n; a.done++ {
+			f := &a.frames[a.done]
+			s.receive(side, f, false)
+			bytes += len(f.Bytes)
+			f.Drop()
+		}
 		if err != nil {
 			s.sent(err)
-			return false
 		}
-		if !ok {
+		if !more {
 			return false
-		}
-		s.receive(side, f, false)
-		if bytes += len(f.Bytes); bytes >= turnRead {
-			return true
 		}
 	}
 	return true

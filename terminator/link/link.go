@@ -12,17 +12,33 @@ import (
 const MaxFrame = wire.EthLen + 65535
 
 // Frame is one received frame. Bytes lie in the pool that Recv was given: they
-// are valid until the next Recv, but for what Ref has claimed. The receiver may
-// change them in place and send them on.
+// are valid until the next Recv, but for what Ref has claimed, or with Hold until
+// Drop. The receiver may change them in place and send them on.
 type Frame struct {
 	Virtio wire.VirtioHeader // zero where the device has none
 	Bytes  []byte            // from the Ethernet header on
 	pool   *buf.Pool
-	off    int // of Bytes within the room they were read into
+	off    int     // of Bytes within the room they were read into
+	held   buf.Ref // to Bytes, with Hold
+}
+
+// Hold keeps the bytes of the frame that was received last until Drop: others can
+// be received meanwhile.
+func (f *Frame) Hold() { f.held = f.pool.Keep(f.off, f.off+len(f.Bytes)) }
+
+// Drop ends Hold, if there was one.
+func (f *Frame) Drop() {
+	f.held.Release()
+	f.held = buf.Ref{}
 }
 
 // Ref takes a reference to the bytes [from, to) of the frame.
-func (f *Frame) Ref(from, to int) buf.Ref { return f.pool.Keep(f.off+from, f.off+to) }
+func (f *Frame) Ref(from, to int) buf.Ref {
+	if f.held.Len() > 0 {
+		return f.held.Slice(from, to).Retain()
+	}
+	return f.pool.Keep(f.off+from, f.off+to)
+}
 
 // SetRoom says that Bytes is room[off:off+n] of the last Room of pool. Queues
 // call it.

@@ -432,3 +432,40 @@ func TestRaw(t *testing.T) {
 		t.Error("a cut packet was sent")
 	}
 }
+
+// A frame that is held stays as it is while others are received, and what is taken of
+// it outlives it.
+func TestHeldFrames(t *testing.T) {
+	a, b := NewMem(Caps{})
+	defer a.Close()
+	defer b.Close()
+	for i := range 3 {
+		if err := a.Send(nil, bytes.Repeat([]byte{byte(i)}, 1000), nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var p buf.Pool
+	var f [3]Frame
+	for i := range f {
+		if ok, err := b.Recv(&p, &f[i]); !ok || err != nil {
+			t.Fatal(ok, err)
+		}
+		if i < 2 {
+			f[i].Hold()
+		}
+	}
+	taken := f[0].Ref(10, 20)
+	for i := range f {
+		if f[i].Bytes[0] != byte(i) || f[i].Bytes[999] != byte(i) {
+			t.Errorf("frame %d has become another", i)
+		}
+		f[i].Drop()
+	}
+	if p.InUse() == 0 || !bytes.Equal(taken.Bytes(), make([]byte, 10)) {
+		t.Errorf("%d bytes in use, taken % x", p.InUse(), taken.Bytes())
+	}
+	taken.Release()
+	if p.InUse() != 0 {
+		t.Errorf("%d bytes are in use after all", p.InUse())
+	}
+}

@@ -162,7 +162,10 @@ func (c *Conn) selective(now mono.Time, blocks []wire.Block, ack uint64, d *deli
 			c.duplicate(now, off, int(end-off))
 			continue
 		}
-		if b.Left.Less(c.seq(c.una)) || end > c.nxt {
+		if c.relay.draining {
+			end = min(end, c.nxt) // behind that is what its sender sent itself
+		}
+		if b.Left.Less(c.seq(c.una)) || end > c.nxt || end <= off {
 			continue
 		}
 		from, to := -1, -1 // the records of the block

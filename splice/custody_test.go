@@ -706,8 +706,8 @@ func TestReuseOfCustody(t *testing.T) {
 		r.take(Server, r.seg(Server, 0, 0, acked))
 		r.wantState(OnWire)
 	}
-	if len(r.env.free) != 1 {
-		t.Errorf("%d custodies were made", len(r.env.free))
+	if len(r.env.free.list) != 1 {
+		t.Errorf("%d custodies were made", len(r.env.free.list))
 	}
 	r.out = nil
 	r.done()

@@ -59,7 +59,7 @@ func (f *Flow) enter(now mono.Time, from Side, told relayed) Reason {
 		return Budget
 	}
 	end := [2]wire.Seq{f.inOrder(Client), f.inOrder(Server)}
-	c := e.take()
+	c := e.free.take()
 	c.slot = -1
 	if e.Ledger != nil {
 		c.entry = Entry{Tuple: r.Tuple}
@@ -69,7 +69,7 @@ func (f *Flow) enter(now mono.Time, from Side, told relayed) Reason {
 		}
 		var ok bool
 		if c.slot, ok = e.Ledger.claim(&c.entry); !ok {
-			e.free = append(e.free, c)
+			e.free.put(c)
 			e.charged -= more
 			return LedgerFull
 		}
@@ -132,15 +132,4 @@ func (f *Flow) resume(now mono.Time, side Side, told relayed, end *[2]wire.Seq) 
 	s.RcvUnacked = s.RcvNxt.Sub(told.ack)
 	s.ECNEcho = s.ECNEcho || told.echo
 	c.conn[side].Resume(now, s, &c.stream[side], &c.stream[side.Other()], f.terms.Leg[side])
-}
-
-// take gives a custody that was used before, or a new one.
-func (e *Env) take() *custody {
-	n := len(e.free)
-	if n == 0 {
-		return new(custody)
-	}
-	c := e.free[n-1]
-	e.free = e.free[:n-1]
-	return c
 }

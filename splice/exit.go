@@ -132,6 +132,6 @@ func (f *Flow) release() {
 	c.ending, c.split = ending{}, split{}
 	c.drain = drain{loose: c.drain.loose}
 	c.drain.owed = [2]wire.Seq{}
-	e.free = append(e.free, c)
+	e.free.put(c)
 	f.c = nil
 }

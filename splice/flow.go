@@ -44,9 +44,9 @@ type Env struct {
 	// nil: nobody listens.
 	Steer func(client wire.Tuple)
 
-	free    []*custody // for reuse
-	shadows []*shadow  // for reuse
-	charged int        // bytes of windows that flows in custody or with a shadow may fill
+	free    spare[custody]
+	shadows spare[shadow]
+	charged int // bytes of windows that flows in custody or with a shadow may fill
 }
 
 // Flow is one connection that accd follows. The methods are those of a Conn:

@@ -82,7 +82,7 @@ func (f *Flow) shade(now mono.Time) {
 		f.count(ShadowFull)
 		return
 	}
-	sh := e.takeShadow()
+	sh := e.shadows.take()
 	sh.charge, sh.until = charge, now.Add(shadowLife)
 	for i := range sh.dir {
 		sh.dir[i].Begin(f.rec.Dir[i].Next)
@@ -165,7 +165,7 @@ func (f *Flow) forget(why Reason) {
 		sh.dir[i].Release()
 	}
 	e.charged -= sh.charge
-	e.shadows = append(e.shadows, sh)
+	e.shadows.put(sh)
 	f.shadow, f.rec.busy = nil, 0
 	if why != None {
 		f.count(why)
@@ -178,15 +178,4 @@ func (f *Flow) expireShadow(now mono.Time) {
 		f.flap()
 		f.forget(ShadowLate)
 	}
-}
-
-// takeShadow gives a shadow that was used before, or a new one.
-func (e *Env) takeShadow() *shadow {
-	n := len(e.shadows)
-	if n == 0 {
-		return new(shadow)
-	}
-	sh := e.shadows[n-1]
-	e.shadows = e.shadows[:n-1]
-	return sh
 }

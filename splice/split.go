@@ -59,7 +59,7 @@ func (f *Flow) StartSplit(now mono.Time, rec *Record, legs *[2]tcpstack.Snapshot
 
 // beginSplit gives f a custody for life.
 func (f *Flow) beginSplit(now mono.Time) *custody {
-	c, e := f.env.take(), f.env
+	c, e := f.env.free.take(), f.env
 	c.slot, c.charge, c.split = -1, splitCharge, split{on: true}
 	c.leg, c.first = [2]legState{{idle: now}, {idle: now}}, [2]uint64{}
 	e.charged += c.charge

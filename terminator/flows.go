@@ -153,10 +153,12 @@ func (s *shard) forget(at uint32) {
 	s.flows.remove(at)
 }
 
-// Ours. Every place is looked at once a minute.
+// Ours. Every place is looked at once a minute. What was not needed for some
+// seconds goes.
 const (
 	sweepPeriod = 100 * time.Millisecond
 	sweepParts  = 600
+	trimPeriod  = 2 * time.Second
 )
 
 // age removes connections that rest and were not heard of for longer than their
@@ -166,6 +168,11 @@ func (s *shard) age(now mono.Time) {
 		return
 	}
 	s.swept = now
+	if !now.Before(s.trimmed.Add(trimPeriod)) {
+		s.trimmed = now
+		s.pool.Trim()
+		s.env.Trim()
+	}
 	for range (s.flows.len() + sweepParts - 1) / sweepParts {
 		if s.sweep == 0 {
 			s.sweep = s.flows.len()

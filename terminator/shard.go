@@ -70,6 +70,7 @@ type shard struct {
 	busy     list // flows that have used up their share of a turn
 	active   int  // flows not on the wire
 	swept    mono.Time
+	trimmed  mono.Time
 	sweep    int             // of age: what is below was not looked at yet
 	answers  bool            // some rule has accd answer clients before it asks the server
 	secret   tcpstack.Secret // of sequence numbers towards such servers
@@ -108,7 +109,7 @@ type requests struct {
 }
 
 func (s *shard) init(now mono.Time) {
-	s.now, s.last, s.swept = now, now, now
+	s.now, s.last, s.swept, s.trimmed = now, now, now, now
 	s.wheel.Init(now)
 	s.many = aheadFlows
 	s.newFlows.tokens, s.newFlows.filled = time.Second, now

@@ -73,6 +73,7 @@ type Pool struct {
 	at   int   // where in cur the last Room begins
 	fill int   // bytes of cur that are kept, or were while it has references
 	free []*slab
+	idle int // slabs that were free all the time since the last Trim
 
 	packed   *slab // being filled by Pack, never in free
 	packedTo int   // its first free byte
@@ -185,10 +186,20 @@ func (p *Pool) InUse() int { return p.slabs * SlabSize }
 // who takes bytes into custody asks first.
 func (p *Pool) Full() bool { return p.Budget > 0 && p.InUse() >= p.Budget }
 
+// Trim gives up half of the slabs that were free all the time since it was called
+// last. Call it now and then, so that what a crowd needed goes when it has left.
+func (p *Pool) Trim() {
+	n := copy(p.free, p.free[(p.idle+1)/2:])
+	clear(p.free[n:])
+	p.free, p.idle = p.free[:n], n
+}
+
 func (p *Pool) take() *slab {
 	if n := len(p.free); n > 0 {
 		s := p.free[n-1]
+		p.free[n-1] = nil
 		p.free = p.free[:n-1]
+		p.idle = min(p.idle, n-1)
 		return s
 	}
 	return &slab{data: make([]byte, SlabSize), pool: p}

@@ -160,3 +160,30 @@ func TestSteadyStateAllocatesNothing(t *testing.T) {
 		t.Errorf("%v allocations", n)
 	}
 }
+
+// Slabs that were not needed between two trims are given up by halves.
+func TestTrim(t *testing.T) {
+	var p Pool
+	fill := func(n int) (refs []Ref) {
+		for range n {
+			refs = append(refs, p.Copy(make([]byte, SlabSize)))
+		}
+		return refs
+	}
+	use := func(n int) {
+		for _, r := range fill(n) {
+			r.Release()
+		}
+	}
+	use(100)
+	if p.Trim(); len(p.free) < 99 {
+		t.Fatalf("%d are left of what has just been needed", len(p.free))
+	}
+	for range 20 {
+		use(10)
+		p.Trim()
+	}
+	if n := len(p.free); n < 9 || n > 11 {
+		t.Errorf("%d are left where ten are needed", n)
+	}
+}

@@ -140,7 +140,7 @@ var bbrParameters = []Param{
 	{Name: "min_rtt_window", Unit: "time for which the smallest round trip counts", Default: 10, Min: 1, Max: 600},
 }
 
-func newBBR(cfg *Config) Controller {
+func newBBR(cfg Config) Controller {
 	value := func(name string) float64 { return cfg.Params.value(bbrParameters, name) }
 	seconds := func(name string) time.Duration { return time.Duration(value(name) * float64(time.Second)) }
 	b := &bbr{bbrConfig: bbrConfig{

@@ -42,7 +42,7 @@ var cubicParams = []Param{
 	{Name: "hystart", Unit: "0 or 1", Default: 1, Min: 0, Max: 1},
 }
 
-func newCubic(cfg *Config) Controller {
+func newCubic(cfg Config) Controller {
 	c := &cubic{
 		c:     cfg.Params.value(cubicParams, "c"),
 		beta:  cfg.Params.value(cubicParams, "beta"),
@@ -51,7 +51,7 @@ func newCubic(cfg *Config) Controller {
 		slow:  cfg.Params.value(cubicParams, "hystart") != 0,
 	}
 	c.alpha = 3 * (1 - c.beta) / (1 + c.beta) // RFC 9438, 4.3
-	c.init(cfg)
+	c.init(&cfg)
 	return c
 }
 

@@ -31,14 +31,14 @@ var hyblaParams = []Param{
 	{Name: "startup_doublings", Unit: "of the window in a round trip of slow start, at most", Default: 2, Min: 1, Max: 16},
 }
 
-func newHybla(cfg *Config) Controller {
+func newHybla(cfg Config) Controller {
 	h := &hybla{
 		rtt0:      time.Duration(cfg.Params.value(hyblaParams, "rtt0") * float64(time.Second)),
 		beta:      cfg.Params.value(hyblaParams, "beta"),
 		doublings: cfg.Params.value(hyblaParams, "startup_doublings"),
 		rho:       1,
 	}
-	h.init(cfg)
+	h.init(&cfg)
 	return h
 }
 

@@ -68,7 +68,7 @@ var ledbatParams = []Param{
 	{Name: "loss_target", Unit: "share of the queueing delay at a loss that becomes the target; 1 as in the draft: the target stays", Default: 0.25, Min: 0.05, Max: 1},
 }
 
-func newLEDBAT(cfg *Config) Controller {
+func newLEDBAT(cfg Config) Controller {
 	value := func(name string) float64 { return cfg.Params.value(ledbatParams, name) }
 	l := &ledbat{
 		target:   time.Duration(value("target") * float64(time.Second)),
@@ -76,7 +76,7 @@ func newLEDBAT(cfg *Config) Controller {
 		decrease: value("decrease"),
 		share:    value("loss_target"),
 	}
-	own := *cfg
+	own := cfg
 	own.InitialWindow = min(cfg.InitialWindow, ledbatMinimum) // 4.3
 	l.init(&own)
 	l.lowered = l.target

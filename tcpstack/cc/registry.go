@@ -35,7 +35,7 @@ func (p *Param) Format(v float64) string {
 // algorithms is every congestion control there is. A new one is a file, a line
 // here and a row in the shared test.
 var algorithms = map[string]struct {
-	new    func(*Config) Controller
+	new    func(Config) Controller
 	params []Param
 }{
 	"bbr":    {newBBR, bbrParameters},
@@ -86,7 +86,7 @@ func Constructor(name string, p Params) (func(Config) Controller, error) {
 		if cfg.InitialWindow < 1 {
 			cfg.InitialWindow = max(2, min(10, 14600/cfg.MSS)) // RFC 6928, 2
 		}
-		return alg.new(&cfg)
+		return alg.new(cfg)
 	}, nil
 }
 

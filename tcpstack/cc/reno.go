@@ -15,9 +15,9 @@ var renoParams = []Param{
 	{Name: "ecn_beta", Unit: "share of the flight kept after a CE mark", Default: 0.8, Min: 0.1, Max: 0.95}, // RFC 8511, 3.1
 }
 
-func newReno(cfg *Config) Controller {
+func newReno(cfg Config) Controller {
 	r := &reno{beta: cfg.Params.value(renoParams, "beta"), ecnBeta: cfg.Params.value(renoParams, "ecn_beta")}
-	r.init(cfg)
+	r.init(&cfg)
 	return r
 }
 

@@ -10,7 +10,7 @@ ROUNDS   ?= 3# of make bench, at least
 RACE      = CGO_ENABLED=1 $(GO) test -race
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test unit e2e e2e-peers lint sim sim-share soak-virtual congestion fuzz fuzz-flow bench bench-micro clean deps-demo deps-test FORCE
+.PHONY: help build demo test unit e2e e2e-peers lint sim sim-share soak-virtual congestion fuzz fuzz-flow bench bench-micro bench-scale clean deps-demo deps-test FORCE
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -70,6 +70,9 @@ bench: build bin/bench ## accd and others between a client and a server (root): 
 
 bin/bench: FORCE
 	$(GO) build -o $@ ./e2e/bench
+
+bench-scale: ## 1 thousand to 1 million flows between queues in memory: what each costs
+	for n in 1 $$(nproc); do GOGC=200 $(GO) test ./terminator -run '^TestScale$$' -count=1 -v -scale 1000000 -scale.shards $$n || exit; done
 
 bench-micro: ## the benchmarks of the data path's packages
 	$(GO) test -run '^$$' -bench . -benchmem ./tcpstack/... ./splice/... ./terminator/...

@@ -16,6 +16,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"accd/policy"
 	"accd/splice"
 	"accd/tcpstack/buf"
@@ -53,8 +55,9 @@ type driver struct {
 	owed   []reply // ACKs the servers owe
 	behind int     // how many of them stay owed
 	turns  []time.Duration
-	spent  time.Duration
-	given  int // packets
+	// CPU time of turns, which who else runs here does not change: of all, and the most.
+	spent, longest time.Duration
+	given          int // packets
 }
 
 // reply is an ACK of a server.
@@ -142,11 +145,12 @@ func (d *driver) send(k *template) {
 func (d *driver) turn(given int) {
 	d.now = d.now.Add(100 * time.Microsecond)
 	for more := true; more; {
-		from := time.Now()
+		from, busy := time.Now(), threadTime()
 		next := d.shard.guarded(d.now)
-		took := time.Since(from)
-		d.turns = append(d.turns, took)
-		d.spent += took
+		busy = threadTime() - busy
+		d.turns = append(d.turns, time.Since(from))
+		d.spent += busy
+		d.longest = max(d.longest, busy)
 		more = next == d.now
 	}
 	d.given += given
@@ -268,21 +272,22 @@ func (d *driver) flood(from, to int, _ func(int) int) {
 
 // sample is what a phase of the measurement gave.
 type sample struct {
-	packet        time.Duration // of the shards' time
+	packet        time.Duration // CPU time
 	p50, p99, max time.Duration // of a turn
+	busy          time.Duration // CPU time of the turn that took the most
 	gc            float64       // share of the CPU time that was used
 	pause         time.Duration // the longest
 }
 
 func (s sample) String() string {
 	us := func(d time.Duration) float64 { return float64(d) / 1e3 }
-	return fmt.Sprintf("%6d ns  turn %5.0f %5.0f %6.0f µs  gc %4.2f %% %4.0f µs", s.packet.Nanoseconds(), us(s.p50), us(s.p99), us(s.max), 100*s.gc, us(s.pause))
+	return fmt.Sprintf("%9d %8.0f %8.0f %8.0f %8.0f %8.2f %8.0f", s.packet.Nanoseconds(), us(s.p50), us(s.p99), us(s.max), us(s.busy), 100*s.gc, us(s.pause))
 }
 
 // phase runs a step on every shard at once.
 func (p *population) phase(do func(d *driver)) sample {
 	for _, d := range p.drivers {
-		d.turns, d.spent, d.given = d.turns[:0], 0, 0
+		d.turns, d.spent, d.longest, d.given = d.turns[:0], 0, 0, 0
 	}
 	before := readCollector()
 	var wg sync.WaitGroup
@@ -301,6 +306,7 @@ func (p *population) phase(do func(d *driver)) sample {
 	for _, d := range p.drivers {
 		turns = append(turns, d.turns...)
 		spent, packets = spent+d.spent, packets+d.given
+		s.busy = max(s.busy, d.longest)
 	}
 	slices.Sort(turns)
 	s.packet = spent / time.Duration(max(packets, 1))
@@ -335,6 +341,15 @@ func (c collector) since(b collector) (s sample) {
 	return s
 }
 
+// threadTime gives the CPU time of the calling thread.
+func threadTime() time.Duration {
+	var t unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_THREAD_CPUTIME_ID, &t); err != nil {
+		panic(err)
+	}
+	return time.Duration(t.Nano())
+}
+
 // resident gives the bytes of memory the process occupies.
 func resident() int {
 	b, err := os.ReadFile("/proc/self/statm")
@@ -350,7 +365,6 @@ func resident() int {
 // they cost in memory and time while they are idle, pass, enter and leave custody,
 // and stay there; then a flood of SYNs, and the end of all at once.
 func TestScale(t *testing.T) {
-	t.Logf("GOMAXPROCS %d", runtime.GOMAXPROCS(0))
 	shards := *scaleShards
 	p := newPopulation(t, shards)
 	p.sent = make([]uint32, *scaleTo)
@@ -360,9 +374,14 @@ func TestScale(t *testing.T) {
 	debug.FreeOSMemory()
 	empty := resident()
 	mib := func(n int) float64 { return float64(n) / (1 << 20) }
+	var out strings.Builder
+	fmt.Fprintf(&out, "shards %d, GOMAXPROCS %d, GOGC %q\n", shards, runtime.GOMAXPROCS(0), os.Getenv("GOGC"))
+	fmt.Fprintf(&out, "%8s  %-16s %9s %8s %8s %8s %8s %8s %8s %8s\n", "", "", "ns per", "turn, µs", "", "", "CPU, µs", "GC", "GC, µs", "RSS")
+	fmt.Fprintf(&out, "%8s  %-16s %9s %8s %8s %8s %8s %8s %8s %8s\n", "flows", "phase", "packet", "p50", "p99", "max", "max", "%", "pause", "MiB")
 	report := func(n int, what string, s sample) {
-		t.Logf("%8d flows  %-22s %v  RSS %4.0f MiB", n, what, s, mib(resident()-empty))
+		fmt.Fprintf(&out, "%8d  %-16s %v %8.0f\n", n, what, s, mib(resident()-empty))
 	}
+	defer func() { t.Log("\n" + out.String()) }()
 	share := func(n int, d *driver) int { return (n - d.index + shards - 1) / shards }
 	mine := func(d *driver) func(int) int { return func(k int) int { return d.index + k*shards } }
 	had := 0
@@ -373,7 +392,11 @@ func TestScale(t *testing.T) {
 			d.each(share(n, d)-from, func(k int) int { return mine(d)(from + k) }, d.open)
 		})
 		report(n, "open", opened)
-		t.Logf("%8d flows  %d bytes each of the new ones", n, (resident()-before)/(n-had))
+		each := (resident() - before) / (n - had)
+		fmt.Fprintf(&out, "%8d  %d bytes for each new one\n", n, each)
+		if n >= 1_000_000 && each > 512 {
+			t.Errorf("%d bytes for an idle flow", each)
+		}
 		had = n
 		random := func(d *driver) func(int) int {
 			m := share(n, d)
@@ -383,7 +406,7 @@ func TestScale(t *testing.T) {
 		load := min(max(n, 100_000), 300_000) / shards
 		report(n, "wire", p.phase(func(d *driver) { d.each(load, random(d), d.wire) }))
 		report(n, "enter and exit", p.phase(func(d *driver) { d.each(load/2, random(d), d.exchange) }))
-		report(n, "custody of 1000", p.phase(func(d *driver) {
+		report(n, "1000 in custody", p.phase(func(d *driver) {
 			order := random(d)
 			few := share(1000, d)
 			d.behind = few
@@ -416,7 +439,7 @@ func TestScale(t *testing.T) {
 	}
 	runtime.GC()
 	debug.FreeOSMemory()
-	t.Logf("when all have left: %.0f MiB more than in the beginning", mib(resident()-empty))
+	fmt.Fprintf(&out, "%8d  when all have left: %.0f MiB more than in the beginning\n", 0, mib(resident()-empty))
 }
 
 // operator asks for the status and for flows, while shards turn.

@@ -67,6 +67,35 @@ func TestResteer(t *testing.T) {
 	}
 }
 
+// What is said to all flows reaches those that rest with their next packet.
+func TestStopReachesFlowsThatRest(t *testing.T) {
+	b := newBox(t, 1)
+	b.handshake(0, web4)
+	b.handshake(0, web6)
+	s := b.term.shards[0]
+	request := func(tuple wire.Tuple) {
+		t.Helper()
+		p := packet{tuple: tuple, flags: wire.ACK | wire.PSH, seq: 1001, ack: 5001, window: 512, options: &clientTS, payload: make([]byte, 100)}
+		b.send(splice.Client, p)
+		b.turn()
+	}
+	request(web4)
+	if s.custody.Entered != 1 || s.active != 1 {
+		t.Fatalf("%d custodies began", s.custody.Entered)
+	}
+	b.take(0)
+	s.drain()
+	request(web6)
+	if s.custody.Entered != 1 || s.custody.By[splice.Policy] != 1 {
+		t.Errorf("%d custodies began after the stop", s.custody.Entered)
+	}
+	used := 0
+	s.flows.each(func(*flow) { used++ })
+	if used != 1 {
+		t.Errorf("%d flows are attended to, one is not idle", used)
+	}
+}
+
 // A shard that panics drains or resets only its own flows.
 func TestPanicCostsOneFlow(t *testing.T) {
 	b := newBox(t, 1)

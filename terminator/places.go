@@ -129,6 +129,24 @@ func (t *places) remove(i uint32) (moved *place) {
 	return moved
 }
 
+// partPlaces is how many places are looked at in one turn: a shard that looked at all
+// of a full table would stand still for so long that its flows drain. Ours.
+const partPlaces = 4096
+
+// part calls do for some places before end, -1 for the end of the table, and gives
+// where the rest ends; 0: there is none. From the end on, nothing is missed that moves
+// when others leave meanwhile, but it may be seen twice.
+func (t *places) part(end int, do func(*place)) (rest int) {
+	if n := t.len(); end < 0 || end > n {
+		end = n
+	}
+	rest = max(0, end-partPlaces)
+	for i := end - 1; i >= rest; i-- {
+		do(t.at(uint32(i)))
+	}
+	return rest
+}
+
 // link gives what refers to place i: its bucket, or the place before it.
 func (t *places) link(i uint32) *uint32 {
 	at := t.bucket(hash(&t.at(i).Tuple, t.seed))

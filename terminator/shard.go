@@ -271,21 +271,14 @@ func (s *shard) gap() {
 	})
 }
 
-// resteer is a gap after which the steering rules know no flow any more. Those that
-// were heard last ask first: not all may get a place.
-func (s *shard) resteer() {
-	s.gap()
-	steer := s.t.cfg.Steer
-	if steer == nil {
-		return
-	}
-	for _, recent := range [2]bool{true, false} {
-		for i := range s.flows.len() {
-			if p := s.flows.places.at(uint32(i)); recent == (s.now.Sub(p.heard) < recently) {
-				steer(p.Tuple)
-			}
+// resteer asks for the steering of some flows before end, as part has it: of those
+// that were heard recently, or of the others.
+func (s *shard) resteer(end int, recent bool) (rest int) {
+	return s.flows.part(end, func(p *place) {
+		if recent == (s.now.Sub(p.heard) < recently) {
+			s.t.cfg.Steer(p.Tuple)
 		}
-	}
+	})
 }
 
 // answer runs what others have asked for.

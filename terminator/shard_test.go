@@ -57,7 +57,12 @@ func TestResteer(t *testing.T) {
 	b.pass(2 * recently)
 	b.handshake(0, web6)
 	s := b.term.shards[0]
-	s.ask((*shard).resteer)
+	s.gap()
+	for _, recent := range [2]bool{true, false} {
+		for end := -1; end != 0; {
+			end = s.resteer(end, recent)
+		}
+	}
 	b.turn()
 	if !slices.Equal(asked, []wire.Tuple{web6, web4}) {
 		t.Errorf("asked for %v", asked)

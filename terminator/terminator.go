@@ -228,9 +228,21 @@ func (t *Terminator) Gap(ctx context.Context) error {
 }
 
 // Resteer says that steering had a gap and has forgotten the flows: it is asked for
-// all of them again.
+// all of them again, those that were heard last first: not all may get a place.
 func (t *Terminator) Resteer(ctx context.Context) error {
-	return t.ask(ctx, func(s *shard) { s.resteer() })
+	if err := t.Gap(ctx); err != nil || t.cfg.Steer == nil {
+		return err
+	}
+	for _, recent := range [2]bool{true, false} {
+		for _, s := range t.shards {
+			for end := -1; end != 0; {
+				if err := t.askOne(ctx, s, func(s *shard) { end = s.resteer(end, recent) }); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	return nil
 }
 
 // Turns gives how many turns each shard has made. It does not wait for them: a

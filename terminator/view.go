@@ -191,13 +191,8 @@ type Filter struct {
 	Limit int    // at most so many, those in custody first; 0: all
 }
 
-// Ours: how many places are looked at in one turn, and how many of them are
-// described. A shard that listed a full table in one turn would stand still for so
-// long that its flows drain.
-const (
-	viewPlaces = 4096
-	viewFlows  = 128
-)
+// viewFlows is how many flows are described in one turn. Ours.
+const viewFlows = 128
 
 // glimpse is what it takes to choose a flow for a list.
 type glimpse struct {
@@ -273,22 +268,16 @@ func (t *Terminator) Flows(ctx context.Context, filter Filter) ([]Flow, error) {
 	return out, nil
 }
 
-// glimpses calls do for some places before end, -1 for the end of the table, and
-// gives where the next begin; 0: nowhere.
-func (s *shard) glimpses(end int, do func(*glimpse)) int {
-	if n := s.flows.len(); end < 0 || end > n {
-		end = n
-	}
-	from := max(0, end-viewPlaces)
-	for i := end - 1; i >= from; i-- {
-		p := s.flows.places.at(uint32(i))
+// glimpses calls do for some flows before end, and gives where the rest ends, as part
+// does.
+func (s *shard) glimpses(end int, do func(*glimpse)) (rest int) {
+	return s.flows.part(end, func(p *place) {
 		state := splice.OnWire
 		if p.flow != 0 {
 			state = s.flows.all[p.flow-1].State()
 		}
 		do(&glimpse{p.Tuple, p.serial, ranks[state], p.Began()})
-	}
-	return from
+	})
 }
 
 // id names a flow for its life.

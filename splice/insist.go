@@ -45,14 +45,18 @@ func (f *Flow) doubts(from Side, ack wire.Seq) bool {
 // tells gives the ACK of from that what accd sends to the other endpoint may repeat.
 // With one from before the gap that endpoint might not take what is sent to it (RFC
 // 5961, 5.2), and with one of what it never sent neither: so one in doubt counts as far
-// as that endpoint's own last segment began. A forged one before that it would
-// believe itself.
+// as that endpoint's own last segment began, which is no further ahead of it than a
+// window. A forged one before that it would believe itself.
 func (f *Flow) tells(from Side, ack wire.Seq) wire.Seq {
 	other := from.Other()
-	if w := &f.c.drain.word[other]; f.doubts(from, ack) && (!w.stood || w.at.Less(ack)) {
-		return f.c.conn[other].RcvAcked()
+	if !f.doubts(from, ack) {
+		return ack
 	}
-	return ack
+	w := &f.c.drain.word[other]
+	if ahead := w.at.Sub(ack); w.stood && ahead >= 0 && ahead <= 65535<<f.rec.Dir[from].Scale {
+		return ack
+	}
+	return f.c.conn[other].RcvAcked()
 }
 
 // resync follows a packet of a flow whose numbers are not known.

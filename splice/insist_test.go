@@ -99,6 +99,11 @@ func TestGapForgedACK(t *testing.T) {
 	if ack := next(); ack != 0 {
 		t.Errorf("ack %d of forged bytes", ack)
 	}
+	r.pass(Client, r.seg(Client, 200<<20, 0, 0)) // blind, but it may be so
+	r.pass(Server, r.seg(Server, 1000, 0, 300))
+	if ack := next(); ack != 0 {
+		t.Errorf("ack %d, and the client is far beyond", ack)
+	}
 	r.pass(Client, r.seg(Client, 500, 300, 0))
 	r.pass(Server, r.seg(Server, 1000, 0, 500))
 	if ack := next(); ack != 500 {

@@ -7,10 +7,10 @@ import (
 	"accd/tcpstack"
 )
 
-// TestSplitCrash: a process that dies while its flow is split leaves two ends that go on
+// TestSettle: a process that dies while its flow is split leaves two ends that go on
 // with windows which do not fit, by a few bytes at a time. Whoever comes next ends
 // them although the numbers of the ledger are old by then.
-func TestSplitCrash(t *testing.T) {
+func TestSettle(t *testing.T) {
 	const down = 5 * time.Second
 	ended := 0 // which were split
 	each(t, 200, func(s *Sim, _ uint64) error {

@@ -163,6 +163,8 @@ func (f *Flow) inDrain(now mono.Time, from Side, s *tcpstack.Segment, m Meta) {
 		if !c.drain.word[from].doubted {
 			f.delivered(now, from)
 		}
+	} else {
+		near.Passed(now, s)
 	}
 	f.insists(now, from, s)
 }

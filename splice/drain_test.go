@@ -225,20 +225,24 @@ func TestReceiverAheadTimestamp(t *testing.T) {
 
 // TestOvertaken: a receiver that echoes a later TSval than accd's got it past accd,
 // and would discard what carries less: in custody and in drain its echo is sent, but
-// nothing beyond what the sender was seen to say.
+// nothing beyond what the sender was seen to say, also with an ACK of what went past
+// accd.
 func TestOvertaken(t *testing.T) {
-	for _, gap := range []bool{false, true} {
+	for _, c := range []struct {
+		gap  bool
+		past int
+	}{{}, {gap: true}, {gap: true, past: 500}} {
 		r := establish(t)
 		r.enter(Client, 1000)
 		low := r.stamp[Client]
-		if gap {
+		if c.gap {
 			r.flow.Gap(r.now)
 			r.turn()
 		}
 		r.out, r.trusted = nil, false
 		// 1000 to 3000 went another way; 2000 to 3000 comes again.
 		r.stamp[Client] = low + 30
-		r.give(Client, r.seg(Client, 2000, 1000, 0))
+		r.give(Client, r.seg(Client, 2000, 1000, c.past))
 		for _, echo := range []struct{ said, sent uint32 }{{low + 50, low}, {low + 20, low + 20}} {
 			s := r.seg(Server, 0, 0, 0)
 			s.Options.TSEcr = echo.said
@@ -249,7 +253,7 @@ func TestOvertaken(t *testing.T) {
 			}
 			for _, p := range r.out {
 				if p.to == Server && p.ts != echo.sent {
-					t.Errorf("gap %v: the server echoes %d more than was sent, and is sent %d more, want %d", gap, echo.said-low, p.ts-low, echo.sent-low)
+					t.Errorf("%+v: the server echoes %d more than was sent, and is sent %d more, want %d", c, echo.said-low, p.ts-low, echo.sent-low)
 				}
 			}
 			r.out = nil

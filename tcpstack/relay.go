@@ -156,6 +156,14 @@ func (r *relayState) noteStamps(s *Segment) {
 	r.echo, r.stamps = s.Options.TSEcr, true
 }
 
+// Passed takes the timestamps of a segment that is not Received: it acknowledges what
+// went past this Conn in a drain. See Overtaken.
+func (c *Conn) Passed(now mono.Time, s *Segment) {
+	if c.snap.Timestamps && s.Options.Has(wire.HasTS) && c.Believable(now, s) {
+		c.relay.noteStamps(s)
+	}
+}
+
 // Overtaken raises the TSval to send (Relay) to what the peer echoes, if other,
 // the Conn of the opposite endpoint, has seen as new a one, perhaps behind a hole:
 // the peer got it in order with what went past us, and discards what carries less

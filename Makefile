@@ -7,10 +7,12 @@ FUZZTIME ?= 10s
 SEEDS    ?= 20000
 SPEND    ?= 25s# by each of the seven kinds of random networks
 ROUNDS   ?= 3# of make bench, at least
+# empty if make bench leaves the peer out
+for-peer  = $(findstring $(1),$(or $(PEERS),$(1)))
 RACE      = CGO_ENABLED=1 $(GO) test -race
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test unit e2e e2e-peers lint sim sim-share soak-virtual congestion fuzz fuzz-flow bench bench-micro bench-scale clean deps-demo deps-test FORCE
+.PHONY: help build demo test unit e2e e2e-peers lint sim sim-share soak-virtual congestion fuzz fuzz-flow bench bench-micro bench-scale clean deps-bench deps-demo deps-test FORCE
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -41,6 +43,7 @@ lint: ## gofmt, vet, staticcheck, golangci-lint (the tools are built on first us
 	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); test -z "$$unformatted" || { echo "gofmt would change:" $$unformatted; exit 1; }
 	$(GO) vet ./...
 	cd e2e/peers/gvisor && $(GO) vet .
+	cd e2e/bench/gvisor && $(GO) vet .
 	$(TOOL) staticcheck ./...
 	$(TOOL) golangci-lint run ./...
 
@@ -65,7 +68,7 @@ fuzz: ## every fuzz target for a while: make fuzz FUZZTIME=10m
 fuzz-flow: ## ten million mutated packets against a flow with 64 honest ones alongside
 	$(GO) test ./terminator -count=1 -timeout 0 -v -run '^TestFlowUnderAttack$$' -packets 10000000
 
-bench: build bin/bench ## accd and others between a client and a server (root): make bench PEERS=accd,kernel QUICK=1
+bench: build bin/bench $(if $(call for-peer,gvisor),bin/bench-gvisor) $(if $(call for-peer,haproxy),deps-bench) ## accd and others between a client and a server (root): make bench PEERS=accd,kernel QUICK=1
 	./bin/bench -peers '$(PEERS)' -measures '$(MEASURES)' -rounds $(ROUNDS) $(if $(QUICK),-quick)
 
 bin/bench: FORCE
@@ -73,6 +76,9 @@ bin/bench: FORCE
 
 bench-scale: ## 1 thousand to 1 million flows between queues in memory: what each costs
 	for n in 1 $$(nproc); do GOGC=200 $(GO) test ./terminator -run '^TestScale$$' -count=1 -v -scale 1000000 -scale.shards $$n || exit; done
+
+bin/bench-gvisor: FORCE # a module of its own: what gVisor needs, accd does not
+	cd e2e/bench/gvisor && CGO_ENABLED=0 $(GO) build -o $(CURDIR)/$@ .
 
 bench-micro: ## the benchmarks of the data path's packages
 	$(GO) test -run '^$$' -bench . -benchmem ./tcpstack/... ./splice/... ./terminator/...
@@ -85,3 +91,6 @@ deps-demo:
 
 deps-test:
 	@deploy/install-tools nginx:nginx-light curl:curl gcc:gcc,libc6-dev ip:iproute2 nft:nftables
+
+deps-bench:
+	@deploy/install-tools haproxy:haproxy nft:nftables

@@ -80,6 +80,12 @@ func (d *downloads) stop() error {
 	return err
 }
 
+var bulkMetrics = []metric{
+	{key: "rate", unit: "Gbit/s"},
+	{key: "cpu", label: "CPU of the box's program", unit: "s/GB", less: true},
+	{key: "machine", label: "CPU of the whole machine", unit: "s/GB", less: true},
+}
+
 // bulk measures n downloads: their rate, and the CPU time they take.
 func bulk(n int) func(*trial) error {
 	return func(t *trial) (err error) {
@@ -89,12 +95,11 @@ func bulk(n int) func(*trial) error {
 		}
 		defer func() { err = errors.Join(err, d.stop()) }()
 		time.Sleep(t.warmUp)
-		var moved, carried int64
-		begin, err := t.logged()
-		if err != nil {
-			return err
-		}
-		err = t.meter(func() error {
+		var moved, carried, begin int64
+		err = t.meter(func() (err error) {
+			if begin, err = t.logged(); err != nil {
+				return err
+			}
 			before, err := t.carried()
 			if err != nil {
 				return err

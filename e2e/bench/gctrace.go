@@ -24,8 +24,8 @@ var gcLine = regexp.MustCompile(`(?m)^gc \d+ @.*: ([\d.]+)\+([\d.]+)\+([\d.]+) m
 
 // gcMetrics are those of a program in Go that tells.
 var gcMetrics = []metric{
-	{"gc", "garbage collection, of the program's CPU", "%", true},
-	{"gc-pause", "garbage collection, longest pause", "µs", true},
+	{key: "gc", label: "GC, share of the program's CPU", unit: "%", less: true},
+	{key: "gc-pause", label: "GC, longest pause", unit: "µs", less: true},
 }
 
 // collected adds the collections since the program had written so many bytes, if

@@ -1,29 +1,36 @@
 // Bench compares what can stand between a client and a server: plain kernel
 // forwarding, accd, and others. Client, box and server are network namespaces on
 // one machine, every peer has a set of its own, and they take turns. It prints
-// one table and writes the results, a chart and, after a whole run, README's table.
+// one table and writes the results and a chart; those of a whole run are recorded in
+// bench/ and README. It runs at the top of the repository.
 //
 // It needs root.
 package main
 
 import (
+	"context"
 	"errors"
 	"flag"
 	"fmt"
 	"os"
+	"os/signal"
 	"runtime"
 	"runtime/debug"
 	"slices"
 	"strings"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 var (
-	accdProgram = flag.String("accd", "bin/accd", "the program accd")
-	peerNames   = flag.String("peers", "", "the peers, with commas between; empty: all")
-	measureKeys = flag.String("measures", "", "the measures by their keys, with commas between; empty: all")
-	rounds      = flag.Int("rounds", 3, "how often each measure is made with each peer")
-	quick       = flag.Bool("quick", false, "measure for 0.8 instead of 2.5 seconds at a time, and repeat nothing")
+	accdProgram   = flag.String("accd", "bin/accd", "the program accd")
+	gvisorProgram = flag.String("gvisor", "bin/bench-gvisor", "the gVisor peer")
+	peerNames     = flag.String("peers", "", "the peers, with commas between; empty: all")
+	measureKeys   = flag.String("measures", "", "the measures by their keys, with commas between; empty: all")
+	rounds        = flag.Int("rounds", 3, "how often each measure is made with each peer")
+	onlyRender    = flag.Bool("render", false, "only write the chart and the table in README anew from bench/results.json")
+	quick         = flag.Bool("quick", false, "measure for 0.8 instead of 2.5 seconds at a time, and repeat nothing")
 )
 
 func main() {
@@ -35,6 +42,9 @@ func main() {
 }
 
 func run() error {
+	if *onlyRender {
+		return render()
+	}
 	if os.Geteuid() != 0 {
 		return errors.New("needs root: it makes network namespaces; run it with sudo")
 	}
@@ -64,12 +74,17 @@ func run() error {
 	for _, p := range p.peers {
 		r.Peers = append(r.Peers, named{p.name, p.what})
 	}
-	if err := p.run(r); err != nil {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, unix.SIGTERM)
+	defer stop()
+	if err := p.run(ctx, r); err != nil {
 		return err
 	}
 	fmt.Println()
 	r.print(os.Stdout)
-	return nil
+	if len(p.peers) < len(peers) || len(p.measures) < len(measures) {
+		return r.record(partialDir)
+	}
+	return errors.Join(r.record(recordDir), r.updateReadme(readme))
 }
 
 // choose picks from all by name, in their own order.

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"slices"
+	"strings"
 	"time"
 )
 
@@ -8,6 +10,7 @@ import (
 type metric struct {
 	key, label, unit string
 	less             bool // less is better
+	beyond           bool // what counts is the difference to the baseline
 }
 
 // measure is something that is done to a site, and the numbers it gives.
@@ -19,17 +22,16 @@ type measure struct {
 	run        func(*trial) error
 }
 
-var bulkMetrics = []metric{
-	{"rate", "", "Gbit/s", false},
-	{"cpu", "CPU of the box's program", "s/GB", true},
-	{"machine", "CPU of the whole machine", "s/GB", true},
-}
-
 var measures = []measure{
-	{"bulk1", "one stream", superpackets, false, bulkMetrics, bulk(1)},
-	{"bulk8", "eight streams", superpackets, false, append(bulkMetrics[:len(bulkMetrics):len(bulkMetrics)], gcMetrics...), bulk(8)},
-	{"bulk1-mtu", "one stream", mtuFrames, false, bulkMetrics, bulk(1)},
-	{"bulk8-mtu", "eight streams", mtuFrames, false, bulkMetrics, bulk(8)},
+	{key: "idle", label: "an idle connection", frames: superpackets, fresh: true, metrics: idleMetrics, run: idle},
+	{key: "bulk1", label: "one stream", frames: superpackets, metrics: bulkMetrics, run: bulk(1)},
+	{key: "bulk8", label: "eight streams", frames: superpackets, metrics: slices.Concat(bulkMetrics, gcMetrics), run: bulk(8)},
+	{key: "connections", label: "short connections", frames: superpackets, metrics: slices.Concat(connectionMetrics, gcMetrics), run: connections},
+	{key: "round-trip", label: "one-byte round trip", frames: superpackets, metrics: latencyMetrics, run: roundTrip},
+	{key: "first-byte", label: "first byte of a new connection", frames: superpackets, metrics: latencyMetrics, run: firstByte},
+	{key: "beside", label: "one-byte round trip beside eight streams", frames: superpackets, metrics: latencyMetrics, run: beside(8)},
+	{key: "bulk1-mtu", label: "one stream", frames: mtuFrames, metrics: bulkMetrics, run: bulk(1)},
+	{key: "bulk8-mtu", label: "eight streams", frames: mtuFrames, metrics: bulkMetrics, run: bulk(8)},
 }
 
 // window is how long things take.
@@ -47,16 +49,22 @@ type trial struct {
 
 // meter measures what the machine does while f runs.
 func (t *trial) meter(f func() error) error {
-	m, err := startMeter(t.box.pid())
+	before, err := readClocks(t.box.pid())
 	if err != nil {
 		return err
 	}
 	if err := f(); err != nil {
 		return err
 	}
-	t.usage, err = m.stop()
+	after, err := readClocks(t.box.pid())
+	t.usage = after.since(before)
 	return err
 }
 
 // title is the measure's name for people.
-func (m *measure) title() string { return m.label + ", " + string(m.frames) }
+func (m *measure) title() string {
+	if strings.HasPrefix(m.key, "bulk") {
+		return m.label + ", " + string(m.frames)
+	}
+	return m.label
+}

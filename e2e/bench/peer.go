@@ -22,6 +22,10 @@ const baseline = "kernel"
 
 var peers = []peer{
 	{name: baseline, what: "kernel forwarding", start: func(*network) (*program, error) { return nil, nil }},
+	haproxy("haproxy-splice", "HAProxy, splice(2)", "tune.pipesize 1048576", "  option splice-request\n  option splice-response\n"),
+	haproxy("haproxy-copy-16k", "HAProxy, copying, 16K buffers", "tune.bufsize 16384", ""),
+	haproxy("haproxy-copy-128k", "HAProxy, copying, 128K buffers", "tune.bufsize 131072", ""),
+	{name: "gvisor", what: "gVisor netstack, a splice in userspace", start: startGVisor},
 	{name: "accd", what: "accd", start: startAccd, carried: accdTaken, gcTrace: true},
 }
 

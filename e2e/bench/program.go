@@ -39,7 +39,7 @@ func startProgram(ns *netlab.Namespace, log string, ready func() bool, cmd *exec
 	for deadline := time.Now().Add(patience); !ready(); {
 		select {
 		case <-p.done:
-			return nil, fmt.Errorf("%s ended at once: %w\n%s", cmd.Path, errors.Join(p.err), p.said())
+			return nil, fmt.Errorf("%s ended at once: %v\n%s", cmd.Path, p.err, p.said())
 		case <-time.After(10 * time.Millisecond):
 		}
 		if time.Now().After(deadline) {
@@ -92,4 +92,17 @@ func (p *program) kill() error {
 	err := p.cmd.Process.Kill()
 	<-p.done
 	return err
+}
+
+// ended tells, as an error, that the program is no more; nil: it runs.
+func (p *program) ended() error {
+	if p == nil {
+		return nil
+	}
+	select {
+	case <-p.done:
+		return fmt.Errorf("%s has ended: %v\n%s", p.cmd.Path, p.err, p.said())
+	default:
+		return nil
+	}
 }

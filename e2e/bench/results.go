@@ -30,7 +30,8 @@ type row struct {
 	Metric  string          `json:"metric"`  // for people; empty: the measure says it all
 	Unit    string          `json:"unit"`
 	Less    bool            `json:"less_is_better"`
-	Cells   map[string]cell `json:"cells"` // by the peer's name
+	Beyond  bool            `json:"beyond_kernel,omitempty"` // the values are what is more than kernel forwarding
+	Cells   map[string]cell `json:"cells"`                   // by the peer's name
 }
 
 // cell is one peer's value of one metric.
@@ -53,7 +54,6 @@ func (r *results) add(m *measure, peer string, t *trial) {
 		}
 		c := row.Cells[peer]
 		c.Rounds = append(c.Rounds, v)
-		c.Median, c.Min, c.Max = median(c.Rounds), slices.Min(c.Rounds), slices.Max(c.Rounds)
 		if t.disturbed(r.Machine.Cores) {
 			c.Disturbed++
 		}
@@ -68,23 +68,32 @@ func (r *results) row(m *measure, x metric) *row {
 	if i < 0 {
 		i = len(r.Rows)
 		r.Rows = append(r.Rows, row{
-			Key: key, Measure: m.title(), Metric: x.label, Unit: x.unit, Less: x.less, Cells: map[string]cell{},
+			Key: key, Measure: m.title(), Metric: x.label, Unit: x.unit, Less: x.less, Beyond: x.beyond, Cells: map[string]cell{},
 		})
 	}
 	return &r.Rows[i]
 }
 
-// compare fills in the ratios.
+// compare fills in what follows from the rounds.
 func (r *results) compare() {
 	for _, row := range r.Rows {
 		base := row.Cells[baseline].Rounds
+		if row.Beyond {
+			delete(row.Cells, baseline)
+			if base == nil {
+				clear(row.Cells)
+			}
+		}
 		for peer, c := range row.Cells {
 			var ratios []float64
-			for i, v := range c.Rounds {
-				if i < len(base) && base[i] > 0 {
-					ratios = append(ratios, v/base[i])
+			for i := range min(len(base), len(c.Rounds)) {
+				if row.Beyond {
+					c.Rounds[i] -= base[i]
+				} else if base[i] > 0 {
+					ratios = append(ratios, c.Rounds[i]/base[i])
 				}
 			}
+			c.Median, c.Min, c.Max = median(c.Rounds), slices.Min(c.Rounds), slices.Max(c.Rounds)
 			c.Ratio = median(ratios)
 			row.Cells[peer] = c
 		}

@@ -1,11 +1,16 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"time"
 )
+
+// leastShare is the part of a measurement that a peer's program must have spent
+// with it to have had a part in it.
+const leastShare = 100
 
 // plan is what a run is to do.
 type plan struct {
@@ -19,9 +24,9 @@ type plan struct {
 
 // run makes all trials: for each measure the peers in turn, round after round,
 // so that what changes on the machine meanwhile meets all of them.
-func (p *plan) run(r *results) error {
+func (p *plan) run(ctx context.Context, r *results) error {
 	for _, f := range []frames{superpackets, mtuFrames} {
-		if err := p.group(f, r); err != nil {
+		if err := p.group(ctx, f, r); err != nil {
 			return err
 		}
 	}
@@ -30,8 +35,8 @@ func (p *plan) run(r *results) error {
 }
 
 // group makes the trials of the measures with one kind of frames. Every peer has
-// a network of its own for as long.
-func (p *plan) group(f frames, r *results) (err error) {
+// a network of its own for as long. It is cleaned up when ctx ends.
+func (p *plan) group(ctx context.Context, f frames, r *results) (err error) {
 	var todo []*measure
 	for _, m := range p.measures {
 		if m.frames == f {
@@ -57,6 +62,9 @@ func (p *plan) group(f frames, r *results) (err error) {
 	for _, m := range todo {
 		for round := range p.rounds {
 			for _, s := range sites {
+				if err := context.Cause(ctx); err != nil {
+					return err
+				}
 				t, err := p.trial(m, s, r.Machine.Cores)
 				if err != nil {
 					return fmt.Errorf("%s, %s, round %d: %w", m.title(), s.peer.name, round+1, err)
@@ -79,9 +87,12 @@ func (p *plan) trial(m *measure, s *site, cores int) (t *trial, err error) {
 		t = &trial{site: s, window: p.window, values: map[string]float64{}}
 		begin := time.Now()
 		if err := m.run(t); err != nil {
-			return nil, errors.Join(err, s.sound())
+			return nil, errors.Join(err, s.box.ended())
 		}
-		fmt.Fprintf(p.progress, "%-32s %-18s %5.1f s  ", m.title(), s.peer.name, time.Since(begin).Seconds())
+		if s.box != nil && t.program < t.wall/leastShare {
+			return nil, fmt.Errorf("the program used %v of CPU in %v: what was measured passed it by", t.program, t.wall)
+		}
+		fmt.Fprintf(p.progress, "%-40s %-18s %5.1f s  ", m.title(), s.peer.name, time.Since(begin).Seconds())
 		for _, x := range m.metrics {
 			if v, ok := t.values[x.key]; ok {
 				fmt.Fprintf(p.progress, "  %s %s", number(v), x.unit)
@@ -91,20 +102,7 @@ func (p *plan) trial(m *measure, s *site, cores int) (t *trial, err error) {
 			fmt.Fprintln(p.progress)
 			break
 		}
-		fmt.Fprintf(p.progress, "  disturbed: other programs used %d ms of CPU, other machines %d ms\n", t.foreign.Milliseconds(), t.stolen.Milliseconds())
+		fmt.Fprintf(p.progress, "  disturbed: other programs used %d ms of CPU, %s most, other machines %d ms\n", t.foreign.Milliseconds(), t.busiest, t.stolen.Milliseconds())
 	}
 	return t, nil
-}
-
-// sound gives what the program said if it has ended.
-func (s *site) sound() error {
-	if s.box == nil {
-		return nil
-	}
-	select {
-	case <-s.box.done:
-		return fmt.Errorf("%s has ended: %w\n%s", s.peer.name, errors.Join(s.box.err), s.said())
-	default:
-		return nil
-	}
 }

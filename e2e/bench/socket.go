@@ -108,14 +108,9 @@ func (s socket) accept() (socket, error) {
 }
 
 // read waits for bytes; io.EOF at the end of the stream.
-func (s socket) read(p []byte) (int, error) { return s.recv(p, 0) }
-
-// discard waits for bytes and drops them without copying (MSG_TRUNC of tcp(7)).
-func (s socket) discard(p []byte) (int, error) { return s.recv(p, unix.MSG_TRUNC) }
-
-func (s socket) recv(p []byte, flags int) (n int, err error) {
+func (s socket) read(p []byte) (n int, err error) {
 	err = again(func() (err error) {
-		n, _, err = unix.Recvfrom(int(s), p, flags)
+		n, _, err = unix.Recvfrom(int(s), p, 0)
 		return err
 	})
 	switch {

@@ -11,7 +11,11 @@ import (
 // print writes the results as one table: medians, half the distance between the
 // extremes, and ratios to kernel forwarding.
 func (r *results) print(w io.Writer) {
-	const width, column = 62, 22
+	const column = 22
+	width := 0
+	for _, row := range r.Rows {
+		width = max(width, len([]rune(row.label())))
+	}
 	line := fmt.Sprintf("%-*s", width, "")
 	for _, p := range r.Peers {
 		line += fmt.Sprintf("%*s", column, p.Name)
@@ -19,12 +23,8 @@ func (r *results) print(w io.Writer) {
 	fmt.Fprintln(w, line)
 	marked := false
 	for _, row := range r.Rows {
-		label := row.Measure
-		if row.Metric != "" {
-			label += ": " + row.Metric
-		}
-		line := label + ", " + row.Unit
-		line += strings.Repeat(" ", max(1, width-len([]rune(line))))
+		line := row.label()
+		line += strings.Repeat(" ", max(0, width-len([]rune(line))))
 		for _, p := range r.Peers {
 			text := ""
 			if c, ok := row.Cells[p.Name]; ok {
@@ -39,6 +39,14 @@ func (r *results) print(w io.Writer) {
 	if marked {
 		fmt.Fprintln(w, "!  other programs, or other machines on the same host, disturbed this")
 	}
+}
+
+// label names the row and its unit.
+func (r row) label() string {
+	if r.Metric == "" {
+		return r.Measure + ", " + r.Unit
+	}
+	return r.Measure + ": " + r.Metric + ", " + r.Unit
 }
 
 func (c cell) text() string {

@@ -22,6 +22,7 @@ type usage struct {
 	machine time.Duration // CPU time of everything but foreign processes, the kernel's own work included
 	foreign time.Duration // CPU time of processes that are no part of the bench
 	stolen  time.Duration // CPU time of other machines on the same host
+	busiest string        // the foreign process that used most
 }
 
 // disturbed is the share of the machine that others may have before a
@@ -32,41 +33,55 @@ func (u usage) disturbed(cores int) bool {
 	return (u.foreign + u.stolen).Seconds() > disturbed*float64(cores)*u.wall.Seconds()
 }
 
-// meter reads the clocks before and after.
-type meter struct {
-	pid int
-	at  time.Time
-	usage
+// clocks are what the kernel counts since the machine or a process started.
+type clocks struct {
+	at                       time.Time
+	program, machine, stolen time.Duration
+	foreign                  map[int]process // by number
 }
 
-func startMeter(pid int) (*meter, error) {
-	m := &meter{pid: pid}
-	var err error
-	if m.usage, err = readClocks(pid); err != nil {
-		return nil, err
-	}
-	m.at = time.Now()
-	return m, nil
+// process is a process that is no part of the bench.
+type process struct {
+	name  string
+	spent time.Duration // with what it has reaped, so that nobody's time is lost with its end
 }
 
-func (m *meter) stop() (usage, error) {
-	wall := time.Since(m.at)
-	u, err := readClocks(m.pid)
-	foreign := max(0, u.foreign-m.foreign) // a process that ended unseen takes its time along
-	return usage{wall, u.program - m.program, u.machine - m.machine - foreign, foreign, u.stolen - m.stolen}, err
-}
-
-func readClocks(pid int) (u usage, err error) {
+// readClocks reads them; pid 0: there is no program.
+func readClocks(pid int) (c clocks, err error) {
 	if pid != 0 {
-		if u.program, err = processTime(pid); err != nil {
-			return u, err
+		if c.program, err = processTime(pid); err != nil {
+			return c, err
 		}
 	}
-	if u.machine, u.stolen, err = machineTime(); err != nil {
-		return u, err
+	if c.machine, c.stolen, err = machineTime(); err != nil {
+		return c, err
 	}
-	u.foreign, err = foreignTime()
-	return u, err
+	if c.foreign, err = foreignProcesses(); err != nil {
+		return c, err
+	}
+	c.at = time.Now()
+	return c, nil
+}
+
+// since gives what happened after an earlier reading.
+func (c clocks) since(before clocks) usage {
+	u := usage{wall: c.at.Sub(before.at), program: c.program - before.program, stolen: c.stolen - before.stolen}
+	most := time.Duration(0)
+	for pid, p := range c.foreign {
+		spent := p.spent - before.foreign[pid].spent
+		u.foreign += spent
+		if spent > most {
+			most, u.busiest = spent, p.name
+		}
+	}
+	for pid, p := range before.foreign {
+		if _, ok := c.foreign[pid]; !ok {
+			u.foreign -= p.spent // whoever reaped it has it now
+		}
+	}
+	u.foreign = max(0, u.foreign) // or nobody has
+	u.machine = c.machine - before.machine - u.foreign
+	return u
 }
 
 // processTime gives the CPU time of a process, to the nanosecond
@@ -97,15 +112,14 @@ func machineTime() (busy, stolen time.Duration, err error) {
 
 func ticks(n int64) time.Duration { return time.Duration(n) * time.Second / userHZ }
 
-// foreignTime gives the CPU time of all processes but this one, its descendants
-// and the kernel's threads. What a process reaped is its own, so that nobody's
-// time is lost with its end.
-func foreignTime() (time.Duration, error) {
+// foreignProcesses gives all processes but this one, its descendants and the
+// kernel's threads.
+func foreignProcesses() (map[int]process, error) {
 	dirs, err := filepath.Glob("/proc/[0-9]*")
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
-	parent, spent := map[int]int{}, map[int]int64{}
+	parent, all := map[int]int{}, map[int]process{}
 	for _, d := range dirs {
 		b, err := os.ReadFile(d + "/stat")
 		if err != nil {
@@ -113,26 +127,29 @@ func foreignTime() (time.Duration, error) {
 		}
 		pid, _ := strconv.Atoi(filepath.Base(d))
 		// The command name, field 2, may hold blanks and parentheses.
-		field := strings.Fields(string(b[bytes.LastIndexByte(b, ')')+1:]))
+		begin, end := bytes.IndexByte(b, '('), bytes.LastIndexByte(b, ')')
+		field := strings.Fields(string(b[end+1:]))
 		if len(field) < 15 {
-			return 0, fmt.Errorf("%s/stat has %d fields after the name, want 15", d, len(field))
+			return nil, fmt.Errorf("%s/stat has %d fields after the name, want 15", d, len(field))
 		}
 		parent[pid], _ = strconv.Atoi(field[1])
+		spent := int64(0)
 		for _, f := range field[11:15] { // utime, stime, cutime, cstime
 			n, _ := strconv.ParseInt(f, 10, 64)
-			spent[pid] += n
+			spent += n
 		}
+		all[pid] = process{string(b[begin+1 : end]), ticks(spent)}
 	}
 	const kthreadd = 2
-	self, total := os.Getpid(), int64(0)
-	for pid, n := range spent {
+	self := os.Getpid()
+	for pid := range all {
 		p := pid
 		for p != 0 && p != self && p != kthreadd {
 			p = parent[p]
 		}
-		if p == 0 {
-			total += n
+		if p != 0 {
+			delete(all, pid)
 		}
 	}
-	return ticks(total), nil
+	return all, nil
 }

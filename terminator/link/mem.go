@@ -29,8 +29,35 @@ type memRing struct {
 	sync.Mutex
 	frames  []memFrame
 	head, n int
-	spare   [][]byte
+	spare   [2][][]byte // small and large
 	closed  bool
+}
+
+// memSmall is how many bytes a small frame has at most.
+const memSmall = 2 << 10
+
+// take gives memory for a frame of n bytes.
+func (r *memRing) take(n int) []byte {
+	size, most := 0, memSmall
+	if n > memSmall {
+		size, most = 1, MaxFrame
+	}
+	k := len(r.spare[size])
+	if k == 0 {
+		return make([]byte, 0, most)
+	}
+	b := r.spare[size][k-1]
+	r.spare[size] = r.spare[size][:k-1]
+	return b
+}
+
+// put takes the memory of a frame back.
+func (r *memRing) put(b []byte) {
+	size := 0
+	if cap(b) > memSmall {
+		size = 1
+	}
+	r.spare[size] = append(r.spare[size], b[:0])
 }
 
 type memFrame struct {
@@ -75,7 +102,7 @@ func (m *Mem) Recv(p *buf.Pool, f *Frame) (bool, error) {
 	copy(room[wire.VirtioLen:], w.bytes)
 	f.Virtio = w.virtio
 	f.SetRoom(p, room, wire.VirtioLen, len(w.bytes))
-	r.spare = append(r.spare, w.bytes[:0])
+	r.put(w.bytes)
 	w.bytes = nil
 	return true, nil
 }
@@ -98,12 +125,11 @@ func (m *Mem) Send(vh *wire.VirtioHeader, head []byte, body [][]byte) error {
 	if m.caps.Offload {
 		w.virtio = *vh
 	}
-	if k := len(r.spare); k > 0 {
-		w.bytes, r.spare = r.spare[k-1], r.spare[:k-1]
-	} else {
-		w.bytes = make([]byte, 0, MaxFrame)
+	n := len(head)
+	for _, p := range body {
+		n += len(p)
 	}
-	w.bytes = append(w.bytes, head...)
+	w.bytes = append(r.take(n), head...)
 	for _, p := range body {
 		w.bytes = append(w.bytes, p...)
 	}

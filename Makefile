@@ -5,7 +5,7 @@ LDFLAGS   = -s -w -X main.version=$(VERSION)
 TOOL      = $(GO) tool -modfile=tools/go.mod
 FUZZTIME ?= 10s
 SEEDS    ?= 20000
-SPEND    ?= 25s# by each of the seven kinds of random networks
+SPEND    ?= 22s# by each of the eight kinds of random networks
 ROUNDS   ?= 3# of make bench, at least
 # empty if make bench leaves the peer out
 for-peer  = $(findstring $(1),$(or $(PEERS),$(1)))

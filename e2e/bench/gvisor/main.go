@@ -74,8 +74,11 @@ func newStack(file int, mac string) (*stack.Stack, error) {
 		NetworkProtocols:   []stack.NetworkProtocolFactory{ipv4.NewProtocol},
 		TransportProtocols: []stack.TransportProtocolFactory{tcp.NewProtocol},
 	})
+	// A client's port comes back a second after it was used (tcp_tw_reuse of
+	// ip-sysctl), and then has to be free towards the server.
+	timeWait := tcpip.TCPTimeWaitTimeoutOption(500 * time.Millisecond)
 	cubic, sack, moderate := tcpip.CongestionControlOption("cubic"), tcpip.TCPSACKEnabled(true), tcpip.TCPModerateReceiveBufferOption(true)
-	for _, o := range []tcpip.SettableTransportProtocolOption{&cubic, &sack, &moderate} {
+	for _, o := range []tcpip.SettableTransportProtocolOption{&cubic, &sack, &moderate, &timeWait} {
 		if err := s.SetTransportProtocolOption(tcp.ProtocolNumber, o); err != nil {
 			return nil, fmt.Errorf("option %T: %v", o, err)
 		}

@@ -113,6 +113,7 @@ type Conn struct {
 	snap    Snapshot // as resumed: what the handshake agreed on
 	err     error
 	control cc.Controller // nil before ESTABLISHED
+	old     cc.Controller // of the connection before, to be used again; nil: none
 	told    cc.Ack        // what control was told last
 	open    handshake     // until ESTABLISHED
 	end     ending        // once closed, without Relay

@@ -99,8 +99,11 @@ func (c *Conn) Resume(now mono.Time, snap *Snapshot, in, out *Stream, cfg *Confi
 func (c *Conn) begin(now mono.Time, snap *Snapshot, in, out *Stream, cfg *Config) {
 	c.Release()
 	c.sent.reset()
+	if c.control != nil {
+		c.old = c.control
+	}
 	*c = Conn{
-		cfg: cfg, in: in, out: out, snap: *snap,
+		cfg: cfg, in: in, out: out, snap: *snap, old: c.old,
 		sent: c.sent, reasm: c.reasm, passed: c.passed[:0],
 		sndSeq0: snap.SndUna.Add(-int(uint32(out.base))),
 		rcvSeq0: snap.RcvNxt.Add(-int(uint32(in.end))),
@@ -188,7 +191,9 @@ func (c *Conn) newController(now mono.Time, window int) {
 		Seed:          uint64(c.snap.SndUna.Uint32())<<32 | uint64(c.snap.RcvNxt.Uint32()),
 		Memory:        c.snap.CC,
 		NoSACK:        !c.snap.SACK,
+		Old:           c.old,
 	}
+	c.old = nil
 	if c.snap.MinRTTAt != 0 {
 		cfg.Memory.MinRTTAge = now.Sub(c.snap.MinRTTAt)
 	}

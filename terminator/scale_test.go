@@ -316,24 +316,27 @@ func (p *population) phase(do func(d *driver)) sample {
 
 // collector is what the garbage collector has done so far.
 type collector struct {
-	gc, user float64 // seconds of CPU
+	gc, used float64 // seconds of CPU: its own, and of the process
 	pauses   metrics.Float64Histogram
 }
 
 func readCollector() (c collector) {
-	m := []metrics.Sample{{Name: "/cpu/classes/gc/total:cpu-seconds"}, {Name: "/cpu/classes/user:cpu-seconds"}, {Name: "/sched/pauses/total/gc:seconds"}, {Name: "/cpu/classes/gc/mark/idle:cpu-seconds"}}
+	m := []metrics.Sample{{Name: "/cpu/classes/gc/total:cpu-seconds"}, {Name: "/cpu/classes/gc/mark/idle:cpu-seconds"}, {Name: "/sched/pauses/total/gc:seconds"}}
 	metrics.Read(m)
 	// What it does where nothing else would run takes nothing from anybody.
-	c.gc, c.user = m[0].Value.Float64()-m[3].Value.Float64(), m[1].Value.Float64()
+	c.gc = m[0].Value.Float64() - m[1].Value.Float64()
+	var used unix.Rusage
+	if err := unix.Getrusage(unix.RUSAGE_SELF, &used); err != nil {
+		panic(err)
+	}
+	c.used = float64(used.Utime.Nano()+used.Stime.Nano()) / 1e9
 	h := m[2].Value.Float64Histogram()
 	c.pauses = metrics.Float64Histogram{Counts: slices.Clone(h.Counts), Buckets: h.Buckets}
 	return c
 }
 
 func (c collector) since(b collector) (s sample) {
-	if used := c.gc - b.gc + c.user - b.user; used > 0 {
-		s.gc = (c.gc - b.gc) / used
-	}
+	s.gc = (c.gc - b.gc) / (c.used - b.used)
 	for i, n := range c.pauses.Counts {
 		if n > b.pauses.Counts[i] {
 			s.pause = time.Duration(c.pauses.Buckets[i+1] * 1e9)

@@ -143,7 +143,8 @@ var bbrParameters = []Param{
 func newBBR(cfg Config) Controller {
 	value := func(name string) float64 { return cfg.Params.value(bbrParameters, name) }
 	seconds := func(name string) time.Duration { return time.Duration(value(name) * float64(time.Second)) }
-	b := &bbr{bbrConfig: bbrConfig{
+	b := renew[bbr](cfg.Old)
+	*b = bbr{bbrConfig: bbrConfig{
 		mss:           cfg.MSS,
 		initial:       cfg.InitialWindow * cfg.MSS,
 		noSACK:        cfg.NoSACK,

@@ -20,6 +20,7 @@ type Path struct {
 // with every one of them.
 func Careful(construct func(Config) Controller, cfg Config, p Path) Controller {
 	c := construct(cfg)
+	cfg.Old = nil // it is c now
 	jump := p.Capacity / carefulShare
 	if jump <= c.Window() || p.RTT <= 0 {
 		return c

@@ -126,6 +126,7 @@ type Config struct {
 	NoSACK        bool   // the peer sends no SACK, so at most one loss a round trip is seen
 	Memory        Memory // of an earlier controller on this path
 	Params        Params
+	Old           Controller // one that nobody needs any more: its memory may be used again; nil: none
 }
 
 // Params are an algorithm's parameters from the configuration, by name. Nil:

@@ -43,7 +43,8 @@ var cubicParams = []Param{
 }
 
 func newCubic(cfg Config) Controller {
-	c := &cubic{
+	c := renew[cubic](cfg.Old)
+	*c = cubic{
 		c:     cfg.Params.value(cubicParams, "c"),
 		beta:  cfg.Params.value(cubicParams, "beta"),
 		marks: cfg.Params.value(cubicParams, "ecn_beta"),

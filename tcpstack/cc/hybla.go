@@ -32,7 +32,8 @@ var hyblaParams = []Param{
 }
 
 func newHybla(cfg Config) Controller {
-	h := &hybla{
+	h := renew[hybla](cfg.Old)
+	*h = hybla{
 		rtt0:      time.Duration(cfg.Params.value(hyblaParams, "rtt0") * float64(time.Second)),
 		beta:      cfg.Params.value(hyblaParams, "beta"),
 		doublings: cfg.Params.value(hyblaParams, "startup_doublings"),

@@ -70,7 +70,8 @@ var ledbatParams = []Param{
 
 func newLEDBAT(cfg Config) Controller {
 	value := func(name string) float64 { return cfg.Params.value(ledbatParams, name) }
-	l := &ledbat{
+	l := renew[ledbat](cfg.Old)
+	*l = ledbat{
 		target:   time.Duration(value("target") * float64(time.Second)),
 		maxGain:  value("gain_divisor"),
 		decrease: value("decrease"),

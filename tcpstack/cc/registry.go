@@ -90,6 +90,15 @@ func Constructor(name string, p Params) (func(Config) Controller, error) {
 	}, nil
 }
 
+// renew gives the memory of an old controller, if that was of the same algorithm, or
+// new memory.
+func renew[T any](old Controller) *T {
+	if t, ok := any(old).(*T); ok {
+		return t
+	}
+	return new(T)
+}
+
 func list(params []Param) string {
 	names := make([]string, len(params))
 	for i, q := range params {

@@ -16,7 +16,8 @@ var renoParams = []Param{
 }
 
 func newReno(cfg Config) Controller {
-	r := &reno{beta: cfg.Params.value(renoParams, "beta"), ecnBeta: cfg.Params.value(renoParams, "ecn_beta")}
+	r := renew[reno](cfg.Old)
+	*r = reno{beta: cfg.Params.value(renoParams, "beta"), ecnBeta: cfg.Params.value(renoParams, "ecn_beta")}
 	r.init(&cfg)
 	return r
 }

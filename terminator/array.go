@@ -56,11 +56,27 @@ func (a *array[T]) room(n int) bool {
 		return false
 	}
 	var t T
-	for need := (a.n + n) * int(unsafe.Sizeof(t)); a.open < need; a.open += arrayBlock {
-		if unix.Mprotect(a.mem[a.open:a.open+arrayBlock], unix.PROT_READ|unix.PROT_WRITE) != nil {
+	need := (a.n + n) * int(unsafe.Sizeof(t))
+	for a.open < need {
+		if !a.extend() {
 			return false
 		}
 	}
+	// The first touch of a block takes a while, 100 µs or, where a host has to find
+	// the memory, many milliseconds: a block ahead somebody else touches it.
+	if need > arrayBlock/2 && a.open < len(a.mem) && a.open-need < arrayBlock && a.extend() {
+		block := a.mem[a.open-arrayBlock : a.open]
+		go func() { _ = unix.Madvise(block, unix.MADV_POPULATE_WRITE) }()
+	}
+	return true
+}
+
+// extend opens one more block.
+func (a *array[T]) extend() bool {
+	if unix.Mprotect(a.mem[a.open:a.open+arrayBlock], unix.PROT_READ|unix.PROT_WRITE) != nil {
+		return false
+	}
+	a.open += arrayBlock
 	return true
 }
 
@@ -73,12 +89,12 @@ func (a *array[T]) push() (i uint32) {
 	return i
 }
 
-// pop removes the last value. Memory goes back to the system when a whole block
-// beside the one in use is empty.
+// pop removes the last value. Memory goes back to the system when two whole blocks
+// beside the one in use are empty.
 func (a *array[T]) pop() {
 	a.n--
 	var t T
-	if used := a.n * int(unsafe.Sizeof(t)); a.open-used >= 2*arrayBlock {
+	if used := a.n * int(unsafe.Sizeof(t)); a.open-used >= 3*arrayBlock {
 		last := a.mem[a.open-arrayBlock : a.open]
 		_ = unix.Madvise(last, unix.MADV_DONTNEED)
 		_ = unix.Mprotect(last, unix.PROT_NONE)

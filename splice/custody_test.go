@@ -310,7 +310,7 @@ func TestReceiverAhead(t *testing.T) {
 		t.Fatalf("held %v", got)
 	}
 	r.wantSilence()
-	for range 2 {
+	for range tcpstack.AnswersWanted - 1 {
 		r.advance(20 * time.Millisecond)
 		r.out = nil
 		r.take(Server, r.seg(Server, 0, 0, 2000))
@@ -333,7 +333,7 @@ func TestReceiverAheadFIN(t *testing.T) {
 		r := establish(t)
 		r.take(Server, r.seg(Server, 0, 100, 0)) // begins custody
 		r.take(Client, r.fin(Client, 2000, n, 0))
-		for range 4 {
+		for range 1 + tcpstack.AnswersWanted {
 			r.out = nil
 			r.advance(20 * time.Millisecond)
 			r.take(Server, r.seg(Server, 100, 0, 2001+n))

@@ -152,7 +152,7 @@ func TestGapInCustody(t *testing.T) {
 	if r.flow.Record().Unsynced {
 		t.Error("still unsynced")
 	}
-	for r.flow.State() == Draining && n < insisted+3 {
+	for r.flow.State() == Draining && n < tcpstack.AnswersWanted+3 {
 		next()
 	}
 	r.wantState(OnWire)
@@ -206,18 +206,16 @@ func TestReceiverAheadTimestamp(t *testing.T) {
 	r.stamp[Client] += 20 // of the bytes 0–2000
 	r.take(Client, r.seg(Client, 2000, 1000, 0))
 	r.take(Server, r.seg(Server, 0, 0, 2000))
-	for range 2 {
+	for range tcpstack.AnswersWanted {
 		r.advance(20 * time.Millisecond)
 		r.take(Server, r.seg(Server, 0, 0, 2000))
 	}
-	r.advance(20 * time.Millisecond)
-	r.take(Server, r.seg(Server, 0, 0, 2000))
 	r.wantNext(Server, 0, 0, 0)
-	if p := r.wantNext(Server, -1, 0, 0); p.ts == r.stamp[Client] {
-		t.Error("a TSval from behind a hole was used")
+	for range tcpstack.AnswersWanted {
+		if p := r.wantNext(Server, -1, 0, 0); p.ts == r.stamp[Client] {
+			t.Error("a TSval from behind a hole was used")
+		}
 	}
-	r.wantNext(Server, -1, 0, 0)
-	r.wantNext(Server, -1, 0, 0)
 	if p := r.wantNext(Server, 2000, 1000, 0); p.ts != r.stamp[Client] {
 		t.Errorf("TSval %d, want %d", p.ts, r.stamp[Client])
 	}

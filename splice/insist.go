@@ -9,10 +9,6 @@ import (
 	"accd/tcpstack/wire"
 )
 
-// insisted is how often an endpoint must say that it has what accd did not see pass:
-// one that is there contradicts a forger, who needs as many round trips of silence.
-const insisted = 8
-
 // word is what an endpoint says after a gap, and how far it is believed.
 type word struct {
 	doubted bool      // beyond known it has to insist
@@ -130,7 +126,7 @@ func (f *Flow) insists(now mono.Time, from Side, s *tcpstack.Segment) {
 		if w.times == 0 || s.Ack.Less(w.claim) {
 			w.claim = s.Ack
 		}
-		if w.times++; w.times < insisted {
+		if w.times++; w.times < tcpstack.AnswersWanted {
 			conn.Ask()
 			break
 		}

@@ -59,11 +59,11 @@ func TestGapInsists(t *testing.T) {
 		r.pass(Server, r.seg(Server, 0, 0, ack))
 		r.pass(Server, r.seg(Server, 0, 0, ack)) // spam says nothing more
 	}
-	for range insisted - 1 {
+	for range tcpstack.AnswersWanted - 1 {
 		answer(1_000_000)
 	}
 	answer(0)
-	for range insisted - 1 {
+	for range tcpstack.AnswersWanted - 1 {
 		r.wantState(Draining)
 		answer(1_000_000)
 	}

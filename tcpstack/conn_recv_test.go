@@ -283,7 +283,7 @@ func TestAckBeforeTheStream(t *testing.T) {
 	cfg.Relay = true
 	s := tell(t, cfg, nil)
 	s.flush()
-	for range 2 * answersWanted {
+	for range 2 * AnswersWanted {
 		s.peer(0, 0, -1000)
 		s.quiet()
 		s.wait(time.Second)
@@ -298,7 +298,7 @@ func TestReceiverAhead(t *testing.T) {
 	cfg := config("reno")
 	cfg.Relay = true
 	s := tell(t, cfg, func(n *Snapshot) { n.MinRTT = 100 * time.Millisecond })
-	for range answersWanted {
+	for range AnswersWanted {
 		s.peer(0, 0, 2000)
 		s.want("-1:-1 ack 0")
 		s.peer(0, 0, 1<<20) // forged, and as good as none
@@ -319,7 +319,7 @@ func TestReceiverAheadSooner(t *testing.T) {
 	const slow, fast = time.Second, 50 * time.Millisecond
 	s := tell(t, cfg, func(n *Snapshot) { n.MinRTT = slow })
 	s.peer(0, 0, 2000)
-	for range answersWanted {
+	for range AnswersWanted {
 		s.want("-1:-1 ack 0")
 		s.pass(fast)
 		s.peer(0, 0, 2000)

@@ -35,10 +35,10 @@ type relayState struct {
 	stamps bool   // one came
 }
 
-// answersWanted is how many probes in a row the peer has to answer with a number
-// beyond SND.NXT: forged ACKs come as often as somebody likes, but between them
-// the peer gives its own answer.
-const answersWanted = 3
+// AnswersWanted is how often in a row the peer, asked, has to acknowledge what its
+// owner did not send: forged ACKs come as often as somebody likes, but between them
+// the peer gives its own answer, unless so many are lost.
+const AnswersWanted = 8
 
 // ahead notes an acknowledgment number beyond SND.NXT. The first one changes
 // nothing and asks. A smaller one takes its place, for the first may have been
@@ -54,7 +54,7 @@ func (c *Conn) ahead(now mono.Time, n wire.Seq) {
 		r.early = true
 		return
 	default:
-		if r.answers++; r.answers == answersWanted {
+		if r.answers++; r.answers == AnswersWanted {
 			r.proven = true
 			return
 		}

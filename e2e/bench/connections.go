@@ -69,6 +69,9 @@ func connections(t *trial) (err error) {
 	if err != nil {
 		return err
 	}
+	if n == 0 {
+		return errors.New("not one connection was done")
+	}
 	t.values["failed"] = 1000 * float64(lost) / float64(n+lost)
 	t.values["rate"] = float64(n) / t.wall.Seconds()
 	if t.box != nil {

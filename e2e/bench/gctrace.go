@@ -22,10 +22,13 @@ type collections struct {
 // and idle.
 var gcLine = regexp.MustCompile(`(?m)^gc \d+ @.*: ([\d.]+)\+([\d.]+)\+([\d.]+) ms clock, ([\d.]+)\+([\d.]+)/([\d.]+)/([\d.]+)\+([\d.]+) ms cpu,`)
 
+// gcPause is the key of a metric of which the worst round counts.
+const gcPause = "gc-pause"
+
 // gcMetrics are those of a program in Go that tells.
 var gcMetrics = []metric{
 	{key: "gc", label: "GC, share of the program's CPU", unit: "%", less: true},
-	{key: "gc-pause", label: "GC, longest pause", unit: "µs", less: true},
+	{key: gcPause, label: "GC, longest pause", unit: "µs", less: true},
 }
 
 // collected adds the collections since the program had written so many bytes, if
@@ -43,7 +46,7 @@ func (t *trial) collected(begin int64) error {
 		return err
 	}
 	t.values["gc"] = 100 * c.cpu.Seconds() / t.program.Seconds()
-	t.values["gc-pause"] = float64(c.longest.Microseconds())
+	t.values[gcPause] = float64(c.longest.Microseconds())
 	return nil
 }
 

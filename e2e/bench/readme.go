@@ -35,7 +35,7 @@ func (r *results) markdown() string {
 				b.WriteString(" |")
 				continue
 			}
-			fmt.Fprintf(&b, " %s", number(c.Median))
+			fmt.Fprintf(&b, " %s", number(row.value(c)))
 			if c.Ratio != 0 && p.Name != baseline {
 				fmt.Fprintf(&b, " (%s)", number(c.Ratio))
 			}
@@ -68,7 +68,7 @@ func (r *results) slower() string {
 		for _, row := range r.Rows {
 			ours, have := row.Cells[subject]
 			theirs, has := row.Cells[p.Name]
-			if have && has && !strings.HasSuffix(row.Key, ".machine") && row.better(theirs.Median, ours.Median) {
+			if have && has && !strings.HasSuffix(row.Key, ".machine") && row.better(row.value(theirs), row.value(ours)) {
 				behind = append(behind, strings.TrimSuffix(row.label(), ", "+row.Unit))
 			}
 		}

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"os"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -32,6 +33,15 @@ type row struct {
 	Less    bool            `json:"less_is_better"`
 	Beyond  bool            `json:"beyond_kernel,omitempty"` // the values are what is more than kernel forwarding
 	Cells   map[string]cell `json:"cells"`                   // by the peer's name
+}
+
+// value gives what a cell says in a table: the median, of the longest pause the
+// largest.
+func (r *row) value(c cell) float64 {
+	if strings.HasSuffix(r.Key, "."+gcPause) {
+		return c.Max
+	}
+	return c.Median
 }
 
 // cell is one peer's value of one metric.

@@ -28,29 +28,29 @@ func (r *results) print(w io.Writer) {
 		for _, p := range r.Peers {
 			text := ""
 			if c, ok := row.Cells[p.Name]; ok {
-				text = c.text()
+				text = row.text(c)
 				marked = marked || c.Disturbed > 0
 			}
 			line += strings.Repeat(" ", max(1, column-len([]rune(text)))) + text
 		}
 		fmt.Fprintln(w, line)
 	}
-	fmt.Fprintf(w, "\nmedian ± half the distance between the extremes of %d rounds, ×ratio to %s; %.1f s each\n", r.Rounds, baseline, r.Seconds)
+	fmt.Fprintf(w, "\nmedian (of pauses the longest) ± half the distance between the extremes of %d rounds, ×ratio to %s; %.1f s each\n", r.Rounds, baseline, r.Seconds)
 	if marked {
 		fmt.Fprintln(w, "!  other programs, or other machines on the same host, disturbed this")
 	}
 }
 
 // label names the row and its unit.
-func (r row) label() string {
+func (r *row) label() string {
 	if r.Metric == "" {
 		return r.Measure + ", " + r.Unit
 	}
 	return r.Measure + ": " + r.Metric + ", " + r.Unit
 }
 
-func (c cell) text() string {
-	s := number(c.Median) + " ±" + number((c.Max-c.Min)/2)
+func (r *row) text(c cell) string {
+	s := number(r.value(c)) + " ±" + number((c.Max-c.Min)/2)
 	if c.Ratio != 0 {
 		s += " ×" + number(c.Ratio)
 	}

@@ -14,10 +14,12 @@ import (
 )
 
 // The registers of nft rules: single values use reg1; keys of several parts
-// start at key0, 4 bytes each, which is the same room.
+// start at key0, 4 bytes each, which is the same room; regLast is behind the
+// longest of them.
 const (
-	reg1 = unix.NFT_REG_1
-	key0 = unix.NFT_REG32_00
+	reg1    = unix.NFT_REG_1
+	key0    = unix.NFT_REG32_00
+	regLast = unix.NFT_REG32_15
 )
 
 // family is one IP version, as rules see it.
@@ -144,6 +146,21 @@ func tcpOption(name string, kind uint8) part {
 		&expr.Exthdr{Op: expr.ExthdrOpTcpopt, Type: kind, Len: 1, Flags: 1, DestRegister: reg1},
 		&expr.Cmp{Register: reg1, Data: []byte{1}},
 	}}
+}
+
+// unsigned matches segments without the options that sign them (RFC 2385 and RFC
+// 5925): what is signed may not be touched.
+func unsigned() (parts []part) {
+	for _, o := range []struct {
+		name string
+		kind uint8
+	}{{"md5sig", 19}, {"29", 29}} {
+		parts = append(parts, part{text: "tcp option " + o.name + " missing", exprs: []expr.Any{
+			&expr.Exthdr{Op: expr.ExthdrOpTcpopt, Type: o.kind, Len: 1, Flags: 1, DestRegister: regLast},
+			&expr.Cmp{Register: regLast, Data: []byte{0}},
+		}})
+	}
+	return parts
 }
 
 // fragment matches a fragment before reassembly.
@@ -437,10 +454,18 @@ func (f *family) dscp(value uint8) part {
 // update puts the key into a set, or gives its element its whole time again. It
 // ends the rule when the set is full.
 func (k key) update(set string, timeout time.Duration) part {
+	p := k.updateLoaded(set, timeout)
+	p.exprs = append(slices.Clone(k.exprs), p.exprs...)
+	return p
+}
+
+// updateLoaded is update in a rule that has looked the key up already.
+func (k key) updateLoaded(set string, timeout time.Duration) part {
 	return part{
 		text: fmt.Sprintf("update @%s { %s timeout %s }", set, k.text, timeText(timeout)),
-		exprs: append(slices.Clone(k.exprs),
-			&expr.Dynset{SrcRegKey: key0, SetName: set, Operation: unix.NFT_DYNSET_OP_UPDATE, Timeout: timeout}),
+		exprs: []expr.Any{
+			&expr.Dynset{SrcRegKey: key0, SetName: set, Operation: unix.NFT_DYNSET_OP_UPDATE, Timeout: timeout},
+		},
 	}
 }
 
@@ -475,6 +500,18 @@ func (n *Names) hasMark(value uint32) part {
 		&expr.Meta{Key: expr.MetaKeyMARK, Register: reg1},
 		&expr.Bitwise{SourceRegister: reg1, DestRegister: reg1, Len: 4, Mask: native32(n.MarkMask), Xor: make([]byte, 4)},
 		&expr.Cmp{Register: reg1, Data: native32(value)},
+	}}
+}
+
+// hasMarkOf matches the marks of packets for a leg's tap, which follow each other.
+func (n *Names) hasMarkOf(r role) part {
+	first, last := n.mark(r, Unknown), n.mark(r, sides-1)
+	big := func(v uint32) []byte { return binary.BigEndian.AppendUint32(nil, v) }
+	return part{text: fmt.Sprintf("meta mark & %#08x %#08x-%#08x", n.MarkMask, first, last), exprs: []expr.Any{
+		&expr.Meta{Key: expr.MetaKeyMARK, Register: reg1},
+		&expr.Bitwise{SourceRegister: reg1, DestRegister: reg1, Len: 4, Mask: native32(n.MarkMask), Xor: make([]byte, 4)},
+		&expr.Byteorder{SourceRegister: reg1, DestRegister: reg1, Op: expr.ByteorderHton, Len: 4, Size: 4},
+		&expr.Range{Op: expr.CmpOpEq, Register: reg1, FromData: big(first), ToData: big(last)},
 	}}
 }
 

@@ -50,7 +50,11 @@ func steering(p *Plan, on []*family) *ruleset {
 	}
 
 	// Chains that jump stand behind the chains they jump to.
-	r.chains = append(r.chains, p.leg(client), p.leg(server),
+	r.chains = append(r.chains, p.marked(), p.leg(client), p.leg(server),
+		chain{name: "from_tap", rules: []rule{
+			{l4(fmt.Sprint(beatProtocol), beatProtocol), beat(p.BeatTimeout), drop()},
+			{notrack(), accept()},
+		}},
 		chain{name: "own_client", rules: []rule{{p.setMark(p.mark(client, Unknown)), notrack(), accept()}}})
 	for _, f := range families {
 		r.chains = append(r.chains,
@@ -58,8 +62,10 @@ func steering(p *Plan, on []*family) *ruleset {
 			chain{name: f.chain("new"), rules: f.newFlow(p)},
 			chain{name: f.chain("quoted"), rules: f.quotedBy("client")},
 			chain{name: f.chain("own_quoted"), rules: f.quotedBy("own_client")},
+			chain{name: f.chain("other"), rules: []rule{{l4(f.icmpName, f.icmp), goTo(f.chain("quoted"))}}},
+			chain{name: f.chain("opening"), rules: f.inOpening(p)},
 			chain{name: f.chain("from_client"), rules: f.fromClient(p)},
-			chain{name: f.chain("to_client"), rules: f.toClient(p)})
+			chain{name: f.chain("to_client"), rules: f.toClient()})
 	}
 
 	// A heartbeat that lapses stops steering, of old flows as well as of new
@@ -90,8 +96,7 @@ func steering(p *Plan, on []*family) *ruleset {
 		chain{
 			name: "incoming", kind: nftables.ChainTypeFilter, hook: nftables.ChainHookPrerouting, priority: beforeTrack,
 			rules: slices.Concat([]rule{
-				{iif(p.ClientTap), l4(fmt.Sprint(beatProtocol), beatProtocol), beat(p.BeatTimeout), drop()},
-				{iif(p.ClientTap), notrack(), accept()},
+				{iif(p.ClientTap), goTo("from_tap")},
 				{iif(p.ServerTap), accept()},
 				{iif("lo"), accept()},
 				{p.hasMark(p.fragmentMark()), accept()},
@@ -111,7 +116,7 @@ func steering(p *Plan, on []*family) *ruleset {
 		// sender repeats it.
 		chain{
 			name: "leaving", kind: nftables.ChainTypeFilter, hook: nftables.ChainHookForward, priority: *nftables.ChainPriorityFilter,
-			rules: p.stranded(),
+			rules: []rule{{p.hasMarkOf(client), notOif(p.ClientTap), drop()}},
 		},
 		// What the box itself sends: errors about packets that left the
 		// client tap, and replies of its own servers and errors about
@@ -131,42 +136,46 @@ func steering(p *Plan, on []*family) *ruleset {
 	return r
 }
 
-// stranded drops what has a mark for the client tap and leaves elsewhere.
-func (p *Plan) stranded() (rules []rule) {
-	for s := Unknown; s < sides; s++ {
-		rules = append(rules, rule{p.hasMark(p.mark(client, s)), notOif(p.ClientTap), drop()})
-	}
-	return rules
-}
-
 func (f *family) openings() string { return fmt.Sprintf("opening%d", f.number) }
 func (f *family) flows() string    { return fmt.Sprintf("flows%d", f.number) }
 
 // chain gives the name of the family's chain of a kind.
 func (f *family) chain(name string) string { return fmt.Sprintf("%s%d", name, f.number) }
 
-// fromClient takes packets before conntrack. What is not taken ends accepted.
+// fromClient takes packets before conntrack. What is not taken ends accepted. A
+// packet that is in no set, as those of the other direction are, comes through
+// two lookups and no more.
 func (f *family) fromClient(p *Plan) []rule {
 	k := f.tuple()
-	flow := func(parts ...part) rule { return slices.Concat(rule{silent(f.is()), silent(tcp())}, parts) }
+	in := func(set string, parts ...part) rule {
+		return slices.Concat(rule{silent(f.is()), silent(tcp()), k.in(set)}, unsigned(), parts)
+	}
 	return []rule{
-		{l4(f.icmpName, f.icmp), goTo(f.chain("quoted"))},
-		{notTCP(), accept()},
-		// RFC 2385 and RFC 5925: what is signed may not be touched.
-		{silent(tcp()), tcpOption("md5sig", 19), accept()},
-		{silent(tcp()), tcpOption("29", 29), accept()},
+		{notTCP(), goTo(f.chain("other"))},
 		{silent(tcp()), opens(), goTo(f.chain("new"))},
-		flow(k.in(f.flows()), k.update(f.flows(), p.FlowTimeout), goTo("client")),
-		slices.Concat(rule{silent(tcp()), acknowledges(), silent(f.is())},
-			rule{k.in(f.openings()), k.update(f.flows(), p.FlowTimeout), goTo("client")}),
-		flow(k.in(f.openings()), goTo("client")),
+		in(f.flows(), k.updateLoaded(f.flows(), p.FlowTimeout), goTo("client")),
+		in(f.openings(), goTo(f.chain("opening"))),
+	}
+}
+
+// inOpening takes what the client says after its SYN: with an acknowledgement
+// the handshake is a flow, if there is room for one.
+func (f *family) inOpening(p *Plan) []rule {
+	return []rule{
+		{silent(tcp()), acknowledges(), silent(f.is()), f.tuple().update(f.flows(), p.FlowTimeout), goTo("client")},
+		{goTo("client")},
 	}
 }
 
 // newFlow asks the clauses about a SYN.
 func (f *family) newFlow(p *Plan) []rule {
-	// RFC 8684, 3.1: endpoints that would use MPTCP are not accelerated.
-	rules := []rule{{silent(tcp()), tcpOption("mptcp", 30), accept()}}
+	rules := []rule{
+		// RFC 2385 and RFC 5925: what is signed may not be touched.
+		{silent(tcp()), tcpOption("md5sig", 19), accept()},
+		{silent(tcp()), tcpOption("29", 29), accept()},
+		// RFC 8684, 3.1: endpoints that would use MPTCP are not accelerated.
+		{silent(tcp()), tcpOption("mptcp", 30), accept()},
+	}
 	for _, c := range p.Clauses {
 		rules = append(rules, f.clause(&c)...)
 	}
@@ -254,21 +263,26 @@ func (f *family) quotedBy(target string) []rule {
 }
 
 // toClient takes packets of the reply direction, and errors about those of the
-// original one.
-func (f *family) toClient(p *Plan) []rule {
+// original one. They do not keep the flow's element alive: what the client
+// acknowledges does.
+func (f *family) toClient() []rule {
 	k := f.original()
 	return []rule{
-		{tcp(), k.in(f.flows()), k.update(f.flows(), p.FlowTimeout), goTo("server")},
+		{tcp(), k.in(f.flows()), goTo("server")},
 		{tcp(), k.in(f.openings()), goTo("server")},
 		{l4(f.icmpName, f.icmp), related(), k.in(f.flows()), goTo("server")},
 		{l4(f.icmpName, f.icmp), related(), k.in(f.openings()), goTo("server")},
 	}
 }
 
-// leg marks a packet for the tap of a leg by the side it arrived from. The
-// longest prefix beats the shorter ones, and an interface beats them all.
+// leg marks a packet for the tap of a leg by the side it arrived from. An
+// interface beats the prefixes, and the longest prefix the shorter ones.
 func (p *Plan) leg(r role) chain {
-	rules := []rule{{p.setMark(p.mark(r, Unknown))}}
+	marked := accept()
+	if r == client {
+		marked = goTo("marked")
+	}
+	var rules []rule
 	type sided struct {
 		prefix netip.Prefix
 		side   Side
@@ -279,11 +293,14 @@ func (p *Plan) leg(r role) chain {
 		side Side
 	}{{p.LAN, LAN}, {p.WAN, WAN}}
 	for _, n := range networks {
+		for _, dev := range n.Interfaces {
+			rules = append(rules, rule{iif(dev), p.setMark(p.mark(r, n.side)), marked})
+		}
 		for _, x := range n.Prefixes {
 			prefixes = append(prefixes, sided{x.Masked(), n.side})
 		}
 	}
-	slices.SortStableFunc(prefixes, func(a, b sided) int { return a.prefix.Bits() - b.prefix.Bits() })
+	slices.SortStableFunc(prefixes, func(a, b sided) int { return b.prefix.Bits() - a.prefix.Bits() })
 	for _, x := range prefixes {
 		f := v4
 		if x.prefix.Addr().Is6() {
@@ -293,22 +310,20 @@ func (p *Plan) leg(r role) chain {
 		if x.prefix.Bits() > 0 {
 			match = rule{silent(f.is()), f.addresses("saddr", []netip.Prefix{x.prefix}, false)}
 		}
-		rules = append(rules, append(match, p.setMark(p.mark(r, x.side))))
+		rules = append(rules, append(match, p.setMark(p.mark(r, x.side)), marked))
 	}
-	for _, n := range networks {
-		for _, dev := range n.Interfaces {
-			rules = append(rules, rule{iif(dev), p.setMark(p.mark(r, n.side))})
-		}
+	return chain{name: r.String(), rules: append(rules, rule{p.setMark(p.mark(r, Unknown)), marked})}
+}
+
+// marked sends what is marked for the client tap there untracked. A tap that is
+// dying is no route any more: what was marked for it must be tracked, or it would
+// leave without NAT.
+func (p *Plan) marked() chain {
+	rules := []rule{{leadsTo(p.ClientTap), notrack(), accept()}}
+	if p.Block {
+		rules = append(rules, rule{drop()})
+	} else {
+		rules = append(rules, rule{p.setMark(0)})
 	}
-	if r == client {
-		// A tap that is dying is no route any more. What was marked for it
-		// must be tracked, or it would leave without NAT.
-		rules = append(rules, rule{leadsTo(p.ClientTap), notrack(), accept()})
-		if p.Block {
-			rules = append(rules, rule{drop()})
-		} else {
-			rules = append(rules, rule{p.setMark(0)})
-		}
-	}
-	return chain{name: r.String(), rules: rules}
+	return chain{name: "marked", rules: rules}
 }

@@ -390,7 +390,7 @@ func TestSecondInstance(t *testing.T) {
 	}
 }
 
-// Elements end without packets, last with packets of either direction, and come
+// Elements end without packets, last with packets of the client, and come
 // back by Steer; Forget ends them.
 func TestFlowsInTheSet(t *testing.T) {
 	r := newRouterLab(t)

@@ -4,6 +4,7 @@ import (
 	"testing"
 	"time"
 
+	"accd/tcpstack"
 	"accd/tcpstack/wire"
 )
 

@@ -228,7 +228,7 @@ func (c *Conn) delivered(now mono.Time, r *sent, d *delivery) {
 		c.probeDelivered(now, r)
 	}
 	if r.len() >= c.mss {
-		c.fullDelivered(r)
+		c.fullDelivered(r, d)
 	}
 	d.bytes += r.len()
 	c.ecn.ectArrived(r)

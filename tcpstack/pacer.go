@@ -45,9 +45,9 @@ func (c *Conn) burst() int {
 	return n - n%c.mss
 }
 
-// pacingRate gives the controller's rate or, where it leaves that open, the
-// window over the round trip with Linux's headroom: twice in slow start, 1.2
-// times after it. 0: unpaced.
+// pacingRate gives the controller's rate, a segment per RTO at least, or, where it
+// leaves that open, the window over the round trip with Linux's headroom: twice in
+// slow start, 1.2 times after it. 0: unpaced.
 func (c *Conn) pacingRate() int64 {
 	if c.cfg.Unpaced {
 		return 0
@@ -61,6 +61,10 @@ func (c *Conn) pacingRate() int64 {
 			w += w / 5
 		}
 		rate = int64(float64(w) * float64(time.Second) / float64(c.rtt.srtt))
+	} else if rate > 0 {
+		// No window is smaller than a segment (RFC 5681, 3.1), whatever a controller
+		// makes of a path of which it has seen one byte.
+		rate = max(rate, int64(float64(c.mss)*float64(time.Second)/float64(c.rtt.base())))
 	}
 	if c.cfg.MaxRate > 0 && (rate == 0 || rate > c.cfg.MaxRate) {
 		rate = c.cfg.MaxRate

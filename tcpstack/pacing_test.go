@@ -164,3 +164,18 @@ func TestTinyRoundTrip(t *testing.T) {
 		}
 	}
 }
+
+// RFC 5681, 3.1: the loss window is one segment. A controller that has seen nothing
+// but one byte in a round trip paces a segment per RTO all the same, not one in a
+// quarter of an hour.
+func TestSlowestPace(t *testing.T) {
+	s := established(t, config("bbr"), func(n *Snapshot) {
+		n.SRTT, n.MinRTT = rtt, rtt
+		n.CC.Window, n.CC.Ssthresh, n.CC.Bandwidth, n.CC.MinRTT = 4000, 4000, 2, rtt
+	})
+	s.write(3000)
+	s.want("0:2000 ack 0")
+	s.wait(2 * s.c.rtt.base())
+	s.want("2000:3000 ack 0")
+	s.peer(0, 0, 3000)
+}

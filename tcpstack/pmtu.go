@@ -184,12 +184,13 @@ func (c *Conn) probeDelivered(now mono.Time, r *sent) {
 }
 
 // fullDelivered learns that full segments have arrived. Where those are from
-// before a black hole, and nobody sent them again, it was none: they were slow.
-func (c *Conn) fullDelivered(r *sent) {
+// before a black hole, and nobody sent them again, it was none: they were slow. But
+// those that waited for something sent again, as d tells, may have been there long before.
+func (c *Conn) fullDelivered(r *sent, d *delivery) {
 	m := &c.pmtu
 	m.passed, m.reached = max(m.passed, r.at), max(m.reached, r.end)
 	m.proven = max(m.proven, m.size)
-	if r.off < m.until && !r.again && r.len() > c.mss && m.before > m.size {
+	if r.off < m.until && !r.again && !d.again && r.len() > c.mss && m.before > m.size {
 		c.setPathMTU(m.before)
 	}
 }

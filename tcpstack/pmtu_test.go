@@ -429,3 +429,22 @@ func TestNoPathProbeInBackoff(t *testing.T) {
 		t.Errorf("a probe of %d bytes is sent, want 1500", s.c.pmtu.probed)
 	}
 }
+
+// RFC 4821, 7.7: what waited behind a hole without SACK came before the path grew
+// narrow. Its ACK, when the hole is filled, does not say that large segments pass.
+func TestWaitingIsNoProofOfSize(t *testing.T) {
+	s := over(t, 1500, func(n *Snapshot) { n.SACK = false })
+	s.write(10 * 1460)
+	for s.flush(); s.c.PathMTU() > 552; s.flush() {
+		s.advance(time.Hour)
+	}
+	for ack := 512; ack < 1460; ack += 512 {
+		s.wait(rtt)
+		s.peer(0, 0, ack, window(200_000))
+		s.flush()
+	}
+	s.peer(0, 0, 10*1460, window(200_000))
+	if got := s.c.PathMTU(); got != 552 {
+		t.Errorf("path MTU %d, want 552", got)
+	}
+}

@@ -306,7 +306,7 @@ func (b *Box) note() {
 		case splice.Draining:
 			b.Count.Drains++
 		}
-		b.Seen.transition(state)
+		b.Seen.transition(b.flow)
 	}
 	if b.flow.Rests() {
 		// It is nothing but its record then: as in a table of a million, nobody

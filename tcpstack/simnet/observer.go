@@ -304,12 +304,14 @@ func (o *Observer) after(f *splice.Flow) {
 			o.sim.Failf("I5: on the wire %d bytes are held for the %s", held[side], nameOf(side))
 		}
 	}
-	o.gap = state == splice.Draining && (o.gap || f.Record().Unsynced)
-	o.transition(state)
+	o.transition(f)
 }
 
-// transition notes how far the acknowledgments had come when drain began.
-func (o *Observer) transition(state splice.State) {
+// transition notes how far the acknowledgments had come when drain began, and
+// whether there was a gap.
+func (o *Observer) transition(f *splice.Flow) {
+	state := f.State()
+	o.gap = state == splice.Draining && (o.gap || f.Record().Unsynced)
 	if state == splice.Draining && o.was != splice.Draining {
 		for i := range o.side {
 			s := &o.side[i]

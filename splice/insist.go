@@ -101,7 +101,8 @@ func (f *Flow) insists(now mono.Time, from Side, s *tcpstack.Segment) {
 	if !w.doubted || !s.Flags.Has(wire.ACK) || s.Flags.Any(wire.SYN|wire.RST) {
 		return
 	}
-	if conn.Believable(now, s) || f.beyond(from, s) {
+	// RFC 9293, 3.8.4: a keep-alive probe begins one before what comes next.
+	if probes := w.stood && s.Seq.Add(1) == w.at; !probes && (conn.Believable(now, s) || f.beyond(from, s)) {
 		w.stood, w.at = true, s.Seq
 	}
 	if f.drained(from) {

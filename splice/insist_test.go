@@ -110,5 +110,11 @@ func TestGapForgedACK(t *testing.T) {
 	if ack := next(); ack != 500 {
 		t.Errorf("ack %d, want 500", ack)
 	}
+	r.pass(Client, r.seg(Client, 800, 0, 0))
+	r.pass(Client, r.seg(Client, 799, 0, 0)) // a keep-alive probe
+	r.pass(Server, r.seg(Server, 1000, 0, 800))
+	if ack := next(); ack != 800 {
+		t.Errorf("ack %d, want 800", ack)
+	}
 	r.out = nil
 }

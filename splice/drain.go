@@ -149,6 +149,7 @@ func (f *Flow) inDrain(now mono.Time, from Side, s *tcpstack.Segment, m Meta) {
 		}
 		r.heed(now, from, s, m)
 		r.extend(from, s)
+		f.unheard(from, s)
 		// I3: what accd sends must not say less than what passes.
 		far.Relayed(f.tells(from, s.Ack), r.Dir[from.Other()].Edge)
 		if d := &r.Dir[from]; d.is(hasTS) {
@@ -222,8 +223,7 @@ func (f *Flow) sendLoose(p *tcpstack.Packet) bool {
 			Seq: l.seq, Ack: conn.RcvAcked(), Flags: wire.ACK | wire.PSH,
 			Payload: append(p.Payload[:0], l.ref.Bytes()[:n]), Len: n,
 		}
-		p.Window = uint16(min((conn.RcvEdge().Sub(p.Ack)+1<<far.Scale-1)>>far.Scale, 65535))
-		conn.Relayed(p.Ack, p.Ack.Add(int(p.Window)<<far.Scale)) // I3: it was rounded up
+		conn.Relayed(p.Ack, offer(p, conn.RcvEdge(), far.Scale)) // I3: it was rounded up
 		if f.rec.Timestamps {
 			p.Options.Set = wire.HasTS
 			p.Options.TSVal, p.Options.TSEcr = far.TSRecent, me.TSRecent

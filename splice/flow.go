@@ -63,6 +63,8 @@ type Flow struct {
 	c      *custody // nil on the wire
 	shadow *shadow  // on the wire; nil: nothing is remembered
 	state  State
+
+	answers uint8 // 1 << side: it is told again what the other said; see unheard
 }
 
 // Start makes f, which is zero, the flow of rec, which it borrows until the flow
@@ -78,7 +80,10 @@ func (f *Flow) Attend(rec *Record, terms *Terms, env *Env) {
 }
 
 // Rests reports that the flow is on the wire and only its Record knows anything.
-func (f *Flow) Rests() bool { return f.state == OnWire && f.shadow == nil }
+func (f *Flow) Rests() bool { return f.state == OnWire && f.shadow == nil && f.answers == 0 }
+
+// Owes reports that on the wire the flow has something to say at once.
+func (f *Flow) Owes() bool { return f.answers != 0 }
 
 // Moved says that what was lent as the record lies at rec now.
 func (f *Flow) Moved(rec *Record) { f.rec = rec }
@@ -157,6 +162,7 @@ func (f *Flow) onWire(now mono.Time, from Side, s *tcpstack.Segment, m Meta) Dis
 	}
 	f.remember(now, from, s)
 	r.extend(from, s)
+	f.unheard(from, s)
 	if r.finished() {
 		f.end(Finished)
 	}
@@ -166,6 +172,9 @@ func (f *Flow) onWire(now mono.Time, from Side, s *tcpstack.Segment, m Meta) Dis
 // Transmit fills p with the next packet of accd's own and says towards which
 // side it goes; ok is false when there is none.
 func (f *Flow) Transmit(now mono.Time, p *tcpstack.Packet) (to Side, ok bool) {
+	if to, ok = f.answer(p); ok {
+		return to, true
+	}
 	c := f.c
 	if c == nil {
 		return Client, false
@@ -335,7 +344,7 @@ func (f *Flow) Forsake() {
 	if f.shadow != nil {
 		f.env.charged -= f.shadow.charge
 	}
-	f.c, f.shadow, f.state, f.rec.why = nil, nil, Gone, Restart
+	f.c, f.shadow, f.state, f.rec.why, f.answers = nil, nil, Gone, Restart, 0
 }
 
 func (f *Flow) count(why Reason) { f.env.Count.By[why]++ }
@@ -351,6 +360,6 @@ func (f *Flow) end(why Reason) {
 	}
 	f.forget(None)
 	f.release()
-	f.state, f.rec.why = Gone, why
+	f.state, f.rec.why, f.answers = Gone, why, 0
 	f.count(why)
 }

@@ -110,7 +110,7 @@ func (s *shard) offer(fl *flow, from splice.Side, meta splice.Meta) splice.Dispo
 	s.current = fl
 	disposition := fl.Receive(s.now, from, &s.segment, meta)
 	s.current = nil
-	if fl.active || fl.State() != splice.OnWire || s.late(fl) {
+	if fl.active || fl.State() != splice.OnWire || fl.Owes() || s.late(fl) {
 		s.ready(fl)
 	}
 	return disposition

@@ -76,7 +76,13 @@ type BoxCount struct {
 
 // NewBox makes an accd whose packets leave by out.
 func NewBox(s *Sim, key wire.Tuple, keys [2]uint64, cfg BoxConfig, pool *buf.Pool, out [2]func(*Packet)) *Box {
-	b := &Box{sim: s, cfg: cfg, key: key, out: out, pool: pool, Seen: newObserver(s, keys)}
+	b := &Box{sim: s, cfg: cfg, key: key, pool: pool, Seen: newObserver(s, keys)}
+	for to := range out {
+		b.out[to] = func(p *Packet) {
+			b.Seen.leaves(p)
+			out[to](p)
+		}
+	}
 	pool.Budget = cfg.Budget
 	for i := range cfg.Legs {
 		b.cfg.Legs[i].Relay, b.cfg.Legs[i].HoldFIN = !cfg.Split, cfg.Split
@@ -123,6 +129,7 @@ func (b *Box) steer(wire.Tuple) {
 
 // Arrive takes a packet from the network.
 func (b *Box) Arrive(p *Packet) {
+	b.Seen.arrives(p)
 	switch {
 	case b.gone || b.bypass[p.From]:
 		b.settle(p)

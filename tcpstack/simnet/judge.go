@@ -19,8 +19,9 @@ const timeWait = time.Minute
 
 // judge says whether a connection ended as its scripts have it: both ends, every
 // byte, no error unless a script aborts it, and no buffer left.
-// box says where accd stands, and meant that it ended the connection on purpose.
-func judge(hosts [2]*Host, box string, meant bool, pool *buf.Pool) error {
+// seen is what accd did, nil if there is none; box says where it stands, and meant that
+// it ended the connection on purpose.
+func judge(hosts [2]*Host, seen *Observer, box string, meant bool, pool *buf.Pool) error {
 	aborted := meant || hosts[0].Aborted || hosts[1].Aborted
 	// A server that knows AccECN resets a handshake whose SYN came once with AE
 	// and once without (RFC 9768, 3.1.5): accd died between the two.
@@ -34,7 +35,7 @@ func judge(hosts [2]*Host, box string, meant bool, pool *buf.Pool) error {
 		case !h.Ended():
 			return fmt.Errorf("the %s hangs; it has read %d bytes of %d and written %d of %d %s", name, h.Read(), want, h.Written(), h.app.Total(), box)
 		case aborted:
-		case errors.Is(h.Err, tcpstack.ErrReset) && leftAlone(h, hosts[1-i]):
+		case errors.Is(h.Err, tcpstack.ErrReset) && leftAlone(h, hosts[1-i]) && (seen == nil || !seen.withheld(h.side, hosts[1-i].End, h.End)):
 		case h.Err != nil:
 			return fmt.Errorf("the %s's connection ended for no reason: %w %s", name, h.Err, box)
 		case h.Read() != want:

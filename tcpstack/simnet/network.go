@@ -156,7 +156,7 @@ func (n *Network) Run() error {
 	}
 	// A connection torn in its handshake may end anyhow, but not with a wrong byte:
 	// docs/custody.md, What is accepted.
-	if err := judge(n.Hosts, n.Box.describe(), n.Box.Ended != "", n.pool); err != nil && !n.Box.Torn {
+	if err := judge(n.Hosts, n.Box.Seen, n.Box.describe(), n.Box.Ended != "", n.pool); err != nil && !n.Box.Torn {
 		return err
 	}
 	if f := n.Box.flow; f != nil && f.State() != splice.OnWire && f.State() != splice.Gone {

@@ -20,6 +20,7 @@ type Observer struct {
 	sim  *Sim
 	keys [2]uint64 // of the streams, by who sends them
 	side [2]sight
+	bye  [2]farewell // by who says it
 	// split: each leg has its own windows and timestamps, so I3 to I6 do not
 	// apply.
 	split bool

@@ -49,7 +49,7 @@ func RunPair(s *Sim, c Config) error {
 	if err := s.Run(limit, p.Ended); err != nil {
 		return err
 	}
-	return judge(p.Hosts, "", false, pool)
+	return judge(p.Hosts, nil, "", false, pool)
 }
 
 // Ended reports that both ends of the connection are through.

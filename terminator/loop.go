@@ -23,13 +23,14 @@ func (c clock) now() mono.Time { return mono.Time(time.Since(c.epoch)) }
 
 // loop runs turns until the shard is told to quit or a tap is gone.
 func (s *shard) loop() error {
+	var vigil vigil
 	for !s.quit.Load() {
 		now := s.t.clock.now()
 		next := s.guarded(now)
 		if s.err != nil {
 			return fmt.Errorf("terminator: shard %d: %w", s.index, s.err)
 		}
-		if next == now {
+		if vigil.awake(now, next, s.frames) {
 			continue
 		}
 		if err := s.wait.Wait(next.Sub(s.t.clock.now())); err != nil {

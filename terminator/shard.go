@@ -66,9 +66,10 @@ type shard struct {
 	env      splice.Env
 	custody  splice.Counters
 	count    counters
-	fresh    list // flows that something happened to
-	busy     list // flows that have used up their share of a turn
-	active   int  // flows not on the wire
+	fresh    list   // flows that something happened to
+	busy     list   // flows that have used up their share of a turn
+	active   int    // flows not on the wire
+	frames   uint64 // read
 	swept    mono.Time
 	trimmed  mono.Time
 	sweep    int             // of age: what is below was not looked at yet
@@ -155,6 +156,7 @@ func (s *shard) readFrom(side splice.Side) (more bool) {
 	a := &s.ahead
 	for frames, bytes := 0, 0; frames < turnFrames && bytes < turnRead; frames += a.n {
 		more, err := a.read(s.dev[side].queue, &s.pool, min(s.reach(), turnFrames-frames))
+		s.frames += uint64(a.n)
 		if a.n > 1 {
 			s.warm(side)
 		}

@@ -19,16 +19,21 @@ type Path struct {
 // jump found is then the Memory that the algorithm goes on with, so this works
 // with every one of them.
 func Careful(construct func(Config) Controller, cfg Config, p Path) Controller {
-	c := construct(cfg)
-	cfg.Old = nil // it is c now
+	algorithm := construct(cfg)
 	jump := p.Capacity / carefulShare
-	if jump <= c.Window() || p.RTT <= 0 {
-		return c
+	if jump <= algorithm.Window() || p.RTT <= 0 {
+		return algorithm
 	}
-	return &careful{
-		Controller: c, construct: construct, cfg: cfg, jump: jump, rtt: p.RTT,
+	c, ok := cfg.Old.(*careful)
+	if !ok {
+		c = new(careful)
+	}
+	cfg.Old = algorithm // resume has no other use for it
+	*c = careful{
+		Controller: algorithm, construct: construct, cfg: cfg, jump: jump, rtt: p.RTT,
 		rate: int64(float64(jump) / p.RTT.Seconds()),
 	}
+	return c
 }
 
 // Specification: RFC 9959, 4.

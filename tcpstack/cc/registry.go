@@ -93,6 +93,9 @@ func Constructor(name string, p Params) (func(Config) Controller, error) {
 // renew gives the memory of an old controller, if that was of the same algorithm, or
 // new memory.
 func renew[T any](old Controller) *T {
+	if c, ok := old.(*careful); ok {
+		old = c.Controller
+	}
 	if t, ok := any(old).(*T); ok {
 		return t
 	}

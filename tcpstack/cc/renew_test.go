@@ -42,3 +42,32 @@ func TestRenewedIsAsNew(t *testing.T) {
 		}
 	}
 }
+
+// So is one that resumes a path: both its parts are used again, also by an algorithm
+// that resumes none.
+func TestCarefulIsRenewed(t *testing.T) {
+	construct, err := Constructor("cubic", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg, path := Config{MSS: 1448}, Path{Capacity: 1 << 20, RTT: 10 * time.Millisecond}
+	old := Careful(construct, Config{MSS: 500}, path)
+	allocs := testing.AllocsPerRun(10, func() {
+		again := cfg
+		again.Old = old
+		if Careful(construct, again, path) != old {
+			t.Error("the memory is not used again")
+		}
+	})
+	if allocs != 0 {
+		t.Errorf("%.0f allocations, want none", allocs)
+	}
+	algorithm := old.(*careful).Controller
+	if fresh := construct(cfg); !reflect.DeepEqual(algorithm, fresh) {
+		t.Errorf("the algorithm is\n%+v\nwant\n%+v", algorithm, fresh)
+	}
+	cfg.Old = old
+	if construct(cfg) != algorithm {
+		t.Error("the memory of its algorithm is not used again")
+	}
+}

@@ -149,7 +149,7 @@ func (f *Flow) inDrain(now mono.Time, from Side, s *tcpstack.Segment, m Meta) {
 		}
 		r.heed(now, from, s, m)
 		r.extend(from, s)
-		f.unheard(from, s)
+		f.unheard(now, from, s)
 		// I3: what accd sends must not say less than what passes.
 		far.Relayed(f.tells(from, s.Ack), r.Dir[from.Other()].Edge)
 		if d := &r.Dir[from]; d.is(hasTS) {

@@ -64,7 +64,8 @@ type Flow struct {
 	shadow *shadow  // on the wire; nil: nothing is remembered
 	state  State
 
-	answers uint8 // 1 << side: it is told again what the other said; see unheard
+	answers uint8       // 1 << side: it is told again what the other said; see unheard
+	listens [2]wire.Seq // where its window begins, with answers
 }
 
 // Start makes f, which is zero, the flow of rec, which it borrows until the flow
@@ -127,7 +128,9 @@ func (f *Flow) onWire(now mono.Time, from Side, s *tcpstack.Segment, m Meta) Dis
 		if s.Payload.Len() > 0 {
 			f.count(Unsynced)
 		}
-		r.resync(now, from, s, m)
+		if r.resync(now, from, s, m) {
+			f.unheard(now, from, s)
+		}
 		return Pass
 	}
 	switch r.believe(now, from, s) {
@@ -162,7 +165,7 @@ func (f *Flow) onWire(now mono.Time, from Side, s *tcpstack.Segment, m Meta) Dis
 	}
 	f.remember(now, from, s)
 	r.extend(from, s)
-	f.unheard(from, s)
+	f.unheard(now, from, s)
 	if r.finished() {
 		f.end(Finished)
 	}

@@ -45,7 +45,7 @@ type Direction struct {
 	Next  wire.Seq // behind the highest byte that passed
 	Acked wire.Seq // what the opposite endpoint acknowledged
 	Edge  wire.Seq // the largest right edge (ack + window) this endpoint was told
-	Own   wire.Seq // the largest right edge the opposite endpoint itself told
+	Own   wire.Seq // the largest right edge the opposite endpoint itself told; Unsynced, until answered: what it acknowledged last
 
 	FIN       wire.Seq // of its FIN, with hasFIN
 	MaxWnd    uint32   // the largest window this endpoint offered, bytes (RFC 5961, 5.2)

@@ -5,6 +5,7 @@ package splice
 
 import (
 	"accd/tcpstack"
+	"accd/tcpstack/mono"
 	"accd/tcpstack/wire"
 )
 
@@ -13,11 +14,37 @@ import (
 // let it, so what it says without data is no segment of that window (RFC 9293, 3.10.7.4,
 // first), and no ACK of it counts. If both have done so, what either repeats lies before
 // the other's window, and neither ever gets any further.
-func (f *Flow) unheard(from Side, s *tcpstack.Segment) {
-	d, o := &f.rec.Dir[from], &f.rec.Dir[from.Other()]
-	if f.terms != nil && s.Len() > 0 && s.End().LessEq(d.Acked) && o.Own.Less(o.Next) {
-		f.answers |= 1 << from
+//
+// After a gap what counts is what was said since, and the TSval is one that was echoed:
+// whoever forges those needs both numbers, and could as well send the ACK itself.
+func (f *Flow) unheard(now mono.Time, from Side, s *tcpstack.Segment) {
+	r := f.rec
+	d, o := &r.Dir[from], &r.Dir[from.Other()]
+	begin, edge := o.Acked, o.Own
+	if r.Unsynced {
+		begin, edge = s.Ack, s.Ack.Add(int(s.Window)<<d.Scale)
 	}
+	if f.terms == nil || s.Len() == 0 || d.delivered(r).Less(s.End()) || o.Next.LessEq(edge) || o.Edge.Less(o.Next) {
+		return
+	}
+	if r.Unsynced && r.Timestamps {
+		if !o.is(hasTS) {
+			return
+		}
+		if echo := s.Options.TSEcr; int32(echo-o.TSRecent) > 0 {
+			o.stamp(echo, now) // it went past accd
+		}
+	}
+	f.answers |= 1 << from
+	f.listens[from] = begin
+}
+
+// delivered gives what the opposite endpoint has said to have of the direction.
+func (d *Direction) delivered(r *Record) wire.Seq {
+	if r.Unsynced && !d.is(answered) {
+		return d.Own
+	}
+	return d.Acked
 }
 
 // answer fills p with the ACK that an endpoint was not heard to say, where the other's
@@ -31,7 +58,7 @@ func (f *Flow) answer(p *tcpstack.Packet) (to Side, ok bool) {
 	f.answers &^= 1 << to
 	r := f.rec
 	me, far := &r.Dir[to], &r.Dir[to.Other()]
-	*p = tcpstack.Packet{Seq: far.Acked, Ack: me.Acked, Flags: wire.ACK, Payload: p.Payload[:0]}
+	*p = tcpstack.Packet{Seq: f.listens[to], Ack: me.delivered(r), Flags: wire.ACK, Payload: p.Payload[:0]}
 	if r.Timestamps {
 		p.Options.Set = wire.HasTS
 		p.Options.TSVal, p.Options.TSEcr = far.TSRecent, me.TSRecent

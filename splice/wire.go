@@ -122,6 +122,9 @@ func (r *Record) unsync() {
 		if !r.Unsynced {
 			r.before[i] = d.Next
 		}
+		if !r.Unsynced || d.is(answered) {
+			d.Own = d.Acked
+		}
 		d.flags &^= seen | answered
 	}
 	r.Unsynced, r.fresh = true, false
@@ -140,11 +143,11 @@ func (r *Record) resync(now mono.Time, from Side, s *tcpstack.Segment, m Meta) (
 		return false
 	}
 	if off := s.Seq.Sub(d.Acked); !d.is(seen) || off < -slack || off > wire.MaxWindow {
-		d.Acked, d.Next, r.tsKnown[from] = s.Seq, s.Seq, s.Options.TSVal
+		d.Acked, d.Next, d.Own, r.tsKnown[from] = s.Seq, s.Seq, s.Seq, s.Options.TSVal
 		d.flags = d.flags&^(answered|hasFIN) | seen
 		r.fresh = false
 	} else if off < 0 && !d.is(answered) {
-		d.Acked = s.Seq // an ACK had overtaken its data, or it is sent again
+		d.Acked, d.Own = s.Seq, s.Seq // an ACK had overtaken its data, or it is sent again
 	}
 	d.headers(m)
 	if s.Seq.LessEq(d.Next) && d.Acked.LessEq(s.End()) {
@@ -167,6 +170,9 @@ func (r *Record) resync(now mono.Time, from Side, s *tcpstack.Segment, m Meta) (
 	told := edge.Add(1<<d.Scale - 1)
 	if beyond := o.Edge.Sub(told); beyond < 0 || beyond > wire.MaxWindow {
 		o.Edge = told
+	}
+	if !o.is(answered) {
+		o.Own = s.Ack
 	}
 	r.fresh = r.fresh || o.Acked.Less(s.Ack)
 	if e := s.Options.TSEcr; r.Timestamps {

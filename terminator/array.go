@@ -7,9 +7,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// arrayBlock is how much memory an array takes or gives back at once: a huge page
-// of most machines, so that a large table needs few entries of the TLB. Ours.
-const arrayBlock = 2 << 20
+// How much memory an array takes or gives back at once. Ours.
+const (
+	arraySmall = 4 << 20   // below it a piece
+	arrayPiece = 128 << 10 // of ordinary pages: most tables are small
+	arrayBlock = 2 << 20   // a huge page of most machines, so that a large table needs few entries of the TLB
+)
 
 // array is a row of values without pointers that grows and shrinks at its end,
 // outside the collector's heap: it neither reads them nor waits for their growth.
@@ -35,7 +38,7 @@ func (a *array[T]) reserve(most int) error {
 	a.mapped, a.mem, a.n, a.open = mapped, mapped[skip:skip+size], 0, 0
 	a.values = unsafe.Slice((*T)(unsafe.Pointer(&a.mem[0])), most)
 	// Without huge pages it is only slower.
-	_ = unix.Madvise(a.mem, unix.MADV_HUGEPAGE)
+	_ = unix.Madvise(a.mem[min(arraySmall, size):], unix.MADV_HUGEPAGE)
 	return nil
 }
 
@@ -63,20 +66,29 @@ func (a *array[T]) room(n int) bool {
 		}
 	}
 	// The first touch of a block takes a while, 100 µs or, where a host has to find
-	// the memory, many milliseconds: a block ahead somebody else touches it.
-	if need > arrayBlock/2 && a.open < len(a.mem) && a.open-need < arrayBlock && a.extend() {
-		block := a.mem[a.open-arrayBlock : a.open]
-		go func() { _ = unix.Madvise(block, unix.MADV_POPULATE_WRITE) }()
+	// the memory, many milliseconds: a step ahead somebody else touches it.
+	if step := arrayStep(a.open); need > step/2 && a.open < len(a.mem) && a.open-need < step && a.extend() {
+		ahead := a.mem[a.open-step : a.open]
+		go func() { _ = unix.Madvise(ahead, unix.MADV_POPULATE_WRITE) }()
 	}
 	return true
 }
 
-// extend opens one more block.
+// arrayStep gives how much comes next for an array of so many bytes.
+func arrayStep(open int) int {
+	if open < arraySmall {
+		return arrayPiece
+	}
+	return arrayBlock
+}
+
+// extend opens one step more.
 func (a *array[T]) extend() bool {
-	if unix.Mprotect(a.mem[a.open:a.open+arrayBlock], unix.PROT_READ|unix.PROT_WRITE) != nil {
+	step := arrayStep(a.open)
+	if unix.Mprotect(a.mem[a.open:a.open+step], unix.PROT_READ|unix.PROT_WRITE) != nil {
 		return false
 	}
-	a.open += arrayBlock
+	a.open += step
 	return true
 }
 
@@ -89,15 +101,16 @@ func (a *array[T]) push() (i uint32) {
 	return i
 }
 
-// pop removes the last value. Memory goes back to the system when two whole blocks
-// beside the one in use are empty.
+// pop removes the last value. Memory goes back to the system when two steps and a
+// half are empty: half a step less than would have one opened ahead again.
 func (a *array[T]) pop() {
 	a.n--
 	var t T
-	if used := a.n * int(unsafe.Sizeof(t)); a.open-used >= 3*arrayBlock {
-		last := a.mem[a.open-arrayBlock : a.open]
+	step := arrayStep(a.open - 1)
+	if used := a.n * int(unsafe.Sizeof(t)); a.open-used >= 5*step/2 {
+		last := a.mem[a.open-step : a.open]
 		_ = unix.Madvise(last, unix.MADV_DONTNEED)
 		_ = unix.Mprotect(last, unix.PROT_NONE)
-		a.open -= arrayBlock
+		a.open -= step
 	}
 }

@@ -114,7 +114,7 @@ func TestPlaceIsCompact(t *testing.T) {
 	}
 }
 
-// Memory is taken and given back by blocks, and what comes again is zero.
+// Memory is taken and given back by steps, and what comes again is zero.
 func TestArrayGivesBack(t *testing.T) {
 	var a array[[4096]byte]
 	if err := a.reserve(4096); err != nil {
@@ -132,14 +132,17 @@ func TestArrayGivesBack(t *testing.T) {
 				t.Fatalf("round %d: value %d is %d", round, i, v[17])
 			}
 			v[17] = 1
+			if used := a.n * 4096; used <= arraySmall/2 && a.open > used+2*arrayPiece {
+				t.Fatalf("round %d: a small array has %d bytes for %d", round, a.open, used)
+			}
 		}
 		if a.room(1) {
 			t.Error("room for more than reserved")
 		}
-		for range 4096 - perBlock/2 {
+		for range 4096 - perBlock/4 {
 			a.pop()
 		}
-		if a.open > 3*arrayBlock {
+		if a.open > perBlock/4*4096+3*arrayPiece {
 			t.Errorf("round %d: %d bytes are kept for %d", round, a.open, a.n*4096)
 		}
 		for a.n > 0 {

@@ -60,6 +60,7 @@ type Direction struct {
 	TOS   uint8   // of its packets, without ECN
 	Net   Network // the network its packets come from
 	flags dirFlags
+	twice bool // what the opposite endpoint acknowledged it has said again, no more and no less since
 }
 
 // Path is what the next custody needs to start well on the leg to an endpoint; 0:

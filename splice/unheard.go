@@ -15,6 +15,9 @@ import (
 // first), and no ACK of it counts. If both have done so, what either repeats lies before
 // the other's window, and neither ever gets any further.
 //
+// What the opposite endpoint has said once only may be forged, and what accd says would be
+// believed: so it counts when it was said twice.
+//
 // After a gap what counts is what was said since, and the TSval is one that was echoed:
 // whoever forges those needs both numbers, and could as well send the ACK itself.
 func (f *Flow) unheard(now mono.Time, from Side, s *tcpstack.Segment) {
@@ -24,7 +27,7 @@ func (f *Flow) unheard(now mono.Time, from Side, s *tcpstack.Segment) {
 	if r.Unsynced {
 		begin, edge = s.Ack, s.Ack.Add(int(s.Window)<<d.Scale)
 	}
-	if f.terms == nil || s.Len() == 0 || d.delivered(r).Less(s.End()) || o.Next.LessEq(edge) || o.Edge.Less(o.Next) {
+	if f.terms == nil || !d.twice || s.Len() == 0 || d.delivered(r).Less(s.End()) || o.Next.LessEq(edge) || o.Edge.Less(o.Next) {
 		return
 	}
 	if r.Unsynced && r.Timestamps {
@@ -48,7 +51,7 @@ func (d *Direction) delivered(r *Record) wire.Seq {
 }
 
 // answer fills p with the ACK that an endpoint was not heard to say, where the other's
-// window begins. It says nothing that did not pass.
+// window begins. It says nothing that did not pass twice.
 func (f *Flow) answer(p *tcpstack.Packet) (to Side, ok bool) {
 	for f.answers&(1<<to) == 0 {
 		if to++; f.answers == 0 || to > Server {

@@ -20,7 +20,8 @@ func sendBeyond(t *testing.T) *rig {
 // before it went into drain. What either says without data then begins beyond the
 // window of the other, which discards it (RFC 9293, 3.10.7.4, first), and what it
 // repeats lies before that window. accd tells each what the other said where it listens:
-// in drain, on the wire, and once per repetition. It acknowledges nothing new (I6).
+// in drain, on the wire, and once per repetition. It acknowledges nothing new (I6), and
+// nothing that was said once only.
 func TestUnheard(t *testing.T) {
 	r := sendBeyond(t)
 	r.pass(Client, r.seg(Client, 0, 1000, 0)) // what the server has sent is within the client's window
@@ -28,6 +29,7 @@ func TestUnheard(t *testing.T) {
 	r.pass(Server, r.seg(Server, 2000, 7000, 0))
 	r.wantState(Draining)
 	r.wantSilence()
+	r.pass(Client, r.seg(Client, 9000, 0, 2000))
 	s := r.seg(Server, 0, 1000, 0)
 	r.pass(Server, s) // a repetition; nothing else of it is read
 	if p := r.want(Server, 0, 0, 2000); p.edge < 9000 || p.ts != r.stamp[Client] || p.ecr != r.stamp[Server]-1 {
@@ -36,15 +38,22 @@ func TestUnheard(t *testing.T) {
 	r.out = nil
 	r.pass(Server, r.seg(Server, 9000, 0, 3000))
 	r.wantState(OnWire)
+	r.pass(Server, r.seg(Server, 9000, 0, 3500)) // forged
+	r.pass(Server, r.seg(Server, 9000, 0, 3000))
+	read := r.stamp[Client]
 	r.pass(Client, r.seg(Client, 0, 1400, 2000))
-	if p := r.want(Client, 2000, 0, 3000); p.edge < 9000 || p.ts != r.stamp[Server] || p.ecr != r.stamp[Client]-1 {
+	r.wantSilence()
+	r.pass(Server, r.seg(Server, 9000, 0, 3600))
+	r.pass(Server, r.seg(Server, 9000, 0, 3600))
+	r.pass(Client, r.seg(Client, 0, 1400, 2000))
+	if p := r.want(Client, 2000, 0, 3600); p.edge < 9000 || p.ts != r.stamp[Server] || p.ecr != read {
 		t.Errorf("accd answers %v ts %d/%d", p, p.ts, p.ecr)
 	}
-	r.pass(Server, r.seg(Server, 1000, 1000, 3000))
-	r.want(Server, 3000, 0, 2000)
+	r.pass(Server, r.seg(Server, 1000, 1000, 3600))
+	r.want(Server, 3600, 0, 2000)
 	// An ACK without data, and what the other has not got, pass without an answer.
 	r.pass(Client, r.seg(Client, 9000, 0, 2000))
-	r.pass(Client, r.seg(Client, 3000, 1000, 2000))
+	r.pass(Client, r.seg(Client, 3600, 1000, 2000))
 	r.done()
 	if !r.flow.Rests() {
 		t.Error("the flow does not rest")
@@ -74,6 +83,7 @@ func TestUnheardAfterGap(t *testing.T) {
 	if p := r.want(Client, 2000, 0, 3000); p.ts != heard[Server] || p.edge < 9000 {
 		t.Errorf("accd answers %v ts %d, want %d", p, p.ts, heard[Server])
 	}
+	say(Client, 9000, 0, 2000)
 	say(Server, 1000, 1000, 3000)
 	r.want(Server, 3000, 0, 2000)
 	say(Client, 3000, 1000, 2000) // the server does not have it

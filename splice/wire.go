@@ -75,6 +75,7 @@ func (r *Record) heed(now mono.Time, from Side, s *tcpstack.Segment, m Meta) {
 		return // before the window: the endpoint reads nothing of it (RFC 9293, 3.10.7.4)
 	}
 	d.MaxWnd = max(d.MaxWnd, uint32(edge.Sub(s.Ack)))
+	o.twice = s.Ack == o.Acked
 	switch n := s.Ack.Sub(o.Acked); {
 	case n > 0:
 		o.Acked, o.Own = s.Ack, edge
@@ -171,7 +172,7 @@ func (r *Record) resync(now mono.Time, from Side, s *tcpstack.Segment, m Meta) (
 	if beyond := o.Edge.Sub(told); beyond < 0 || beyond > wire.MaxWindow {
 		o.Edge = told
 	}
-	if !o.is(answered) {
+	if o.twice = s.Ack == o.delivered(r); !o.is(answered) {
 		o.Own = s.Ack
 	}
 	r.fresh = r.fresh || o.Acked.Less(s.Ack)

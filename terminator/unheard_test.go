@@ -34,6 +34,7 @@ func TestUnheardOfAFlowThatRests(t *testing.T) {
 	}
 	from(splice.Client, 1001, 6001, 100)
 	from(splice.Server, 96001, 1101, 0)
+	from(splice.Server, 96001, 1101, 0)
 	b.pass(time.Second)
 	if b.take(0); at.flow != 0 {
 		t.Fatalf("the flow is in %v and does not rest", fl.State())

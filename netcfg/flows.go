@@ -16,25 +16,19 @@ import (
 // not block: when too much is asked at once, or the set is full, the flow stays
 // native and Lost counts it.
 func (s *Steering) Steer(client, server netip.AddrPort) {
-	s.flows.ask(flowChange{client, server, false})
-}
-
-// Forget stops steering a flow that is over, so that its place in the set is
-// free at once. It only asks, as Steer does.
-func (s *Steering) Forget(client, server netip.AddrPort) {
-	s.flows.ask(flowChange{client, server, true})
+	s.flows.ask(flowChange{client, server})
 }
 
 // Lost counts the calls of Steer and Forget that had no effect.
-func (s *Steering) Lost() uint64 { return s.flows.lost.Load() }
+func (s *Steering) Lost() uint64 { return s.flows.lost.Load() + s.lost.Load() }
 
 const (
-	flowBacklog = 8192 // changes that may wait
-	flowBatch   = 256  // changes in one transaction
+	flowBacklog = 8192 // flows that may wait
+	flowBatch   = 256  // flows in one transaction
 )
 
-// flowChanges carries changes of the sets of flows to the kernel, in order, on a
-// goroutine of its own: a transaction takes longer than a shard may wait.
+// flowChanges adds flows to the sets in the kernel on a goroutine of its own: a
+// transaction takes longer than a shard may wait.
 type flowChanges struct {
 	nft     *nftTable
 	timeout time.Duration
@@ -47,7 +41,6 @@ type flowChanges struct {
 
 type flowChange struct {
 	client, server netip.AddrPort
-	remove         bool
 }
 
 func startFlowChanges(nft *nftTable, p *Plan, log *zap.Logger) *flowChanges {
@@ -93,27 +86,20 @@ func (c *flowChanges) run() {
 	}
 }
 
-// commit makes changes in their order, neighbours of a kind together.
+// commit adds flows, neighbours of a family together.
 func (c *flowChanges) commit(batch []flowChange) error {
 	var last error
 	for len(batch) > 0 {
-		f, remove := batch[0].family(), batch[0].remove
-		n := slices.IndexFunc(batch, func(x flowChange) bool { return x.family() != f || x.remove != remove })
+		f := batch[0].family()
+		n := slices.IndexFunc(batch, func(x flowChange) bool { return x.family() != f })
 		if n < 0 {
 			n = len(batch)
 		}
 		elements := make([]nftables.SetElement, n)
 		for i, x := range batch[:n] {
-			elements[i] = nftables.SetElement{Key: x.key()}
-			if !remove {
-				elements[i].Timeout = c.timeout
-			}
+			elements[i] = nftables.SetElement{Key: x.key(), Timeout: c.timeout}
 		}
-		add, del := elements, []nftables.SetElement(nil)
-		if remove {
-			add, del = del, add
-		}
-		if err := c.nft.change(f.flows(), add, del); err != nil {
+		if err := c.nft.add(f.flows(), elements); err != nil {
 			c.lost.Add(uint64(n))
 			last = err
 		}

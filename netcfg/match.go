@@ -283,6 +283,13 @@ func (f *family) tuple() key {
 	}
 }
 
+// farewell is the key of a packet that ends the steering of a flow.
+func (f *family) farewell() key {
+	k := f.tuple()
+	k.text = fmt.Sprintf("%s saddr . udplite sport . %[1]s daddr . udplite dport", f.ip)
+	return k
+}
+
 // quoted is the key of an ICMP error that quotes a packet to the client.
 func (f *family) quoted() key {
 	ip := uint32(icmpLen)
@@ -468,6 +475,24 @@ func (k key) updateLoaded(set string, timeout time.Duration) part {
 		},
 	}
 }
+
+// removeLoaded takes the key, which the rule has loaded already, out of a set.
+func (k key) removeLoaded(set string) part {
+	return part{
+		text:  fmt.Sprintf("delete @%s { %s }", set, k.text),
+		exprs: []expr.Any{&expr.Dynset{SrcRegKey: key0, SetName: set, Operation: dynsetDelete}},
+	}
+}
+
+// remove takes the key out of a set.
+func (k key) remove(set string) part {
+	p := k.removeLoaded(set)
+	p.exprs = append(slices.Clone(k.exprs), p.exprs...)
+	return p
+}
+
+// dynsetDelete is NFT_DYNSET_OP_DELETE (linux/netfilter/nf_tables.h).
+const dynsetDelete = 2
 
 // beat refreshes the family of the packet in the set alive.
 func beat(timeout time.Duration) part {

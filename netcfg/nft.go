@@ -123,23 +123,11 @@ func (t *nftTable) expressions(r rule) ([]expr.Any, error) {
 	return out, nil
 }
 
-// change adds and removes elements of sets in one transaction each.
-func (t *nftTable) change(set string, add, remove []nftables.SetElement) error {
+// add adds elements to a set in one transaction.
+func (t *nftTable) add(set string, elements []nftables.SetElement) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	var errs []error
-	if len(add) > 0 {
-		errs = append(errs, t.conn.SetAddElements(t.sets[set], add), t.conn.Flush())
-	}
-	// An element that has ended by itself fails its transaction, so each
-	// has its own.
-	for e := range slices.Chunk(remove, 1) {
-		err := errors.Join(t.conn.SetDeleteElements(t.sets[set], e), t.conn.Flush())
-		if !errors.Is(err, unix.ENOENT) {
-			errs = append(errs, err)
-		}
-	}
-	return errors.Join(errs...)
+	return errors.Join(t.conn.SetAddElements(t.sets[set], elements), t.conn.Flush())
 }
 
 // close removes the table and closes the connection.
@@ -198,7 +186,7 @@ func nftError(table string, err error) error {
 	case errors.Is(err, unix.ENOENT), errors.Is(err, unix.EOPNOTSUPP):
 		remedy = "; the kernel lacks a part of nf_tables: want CONFIG_NFT_CT, NFT_FIB_INET and NF_CONNTRACK (modprobe nft_ct nft_fib_inet)"
 	case errors.Is(err, unix.EINVAL):
-		remedy = "; the kernel is too old for this: want 5.12 or newer (without the owner flag 4.18)"
+		remedy = "; the kernel is too old for this: want 5.12 or newer (without the owner flag 5.4)"
 	case errors.Is(err, unix.ENOBUFS):
 		remedy = "; raise net.core.wmem_max and net.core.rmem_max"
 	}

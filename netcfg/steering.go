@@ -52,7 +52,10 @@ func steering(p *Plan, on []*family) *ruleset {
 	// Chains that jump stand behind the chains they jump to.
 	r.chains = append(r.chains, p.marked(), p.leg(client), p.leg(server),
 		chain{name: "from_tap", rules: []rule{
+			{tcp(), notrack(), accept()},
 			{l4(fmt.Sprint(beatProtocol), beatProtocol), beat(p.BeatTimeout), drop()},
+			v4.ended(),
+			v6.ended(),
 			{notrack(), accept()},
 		}},
 		chain{name: "own_client", rules: []rule{{p.setMark(p.mark(client, Unknown)), notrack(), accept()}}})
@@ -161,10 +164,16 @@ func (f *family) fromClient(p *Plan) []rule {
 // inOpening takes what the client says after its SYN: with an acknowledgement
 // the handshake is a flow, if there is room for one.
 func (f *family) inOpening(p *Plan) []rule {
+	k := f.tuple()
 	return []rule{
-		{silent(tcp()), acknowledges(), silent(f.is()), f.tuple().update(f.flows(), p.FlowTimeout), goTo("client")},
+		{silent(tcp()), acknowledges(), silent(f.is()), k.update(f.flows(), p.FlowTimeout), k.removeLoaded(f.openings()), goTo("client")},
 		{goTo("client")},
 	}
+}
+
+// ended ends the steering of a flow that accd says is over.
+func (f *family) ended() rule {
+	return rule{silent(f.is()), silent(l4("udplite", farewellProtocol)), f.farewell().remove(f.flows()), drop()}
 }
 
 // newFlow asks the clauses about a SYN.

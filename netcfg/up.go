@@ -7,6 +7,7 @@ import (
 	"reflect"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"github.com/vishvananda/netlink"
 	"go.uber.org/zap"
@@ -23,6 +24,7 @@ type Steering struct {
 	flows   *flowChanges
 	beats   [][]byte // the frames that refresh the heartbeat
 	host    *netlink.Handle
+	lost    atomic.Uint64 // calls of Forget without effect
 
 	mu   sync.Mutex // guards what follows
 	plan Plan

@@ -413,6 +413,9 @@ func TestFlowsInTheSet(t *testing.T) {
 		}
 		time.Sleep(100 * time.Millisecond) // the pace of the flow
 	}
+	if n := r.flowsOf(a, "opening4"); n != 0 {
+		t.Errorf("%d handshakes in the set after the flow's, want 0: they are moved", n)
+	}
 	eventually(t, 5*time.Second, "an idle flow's element ends", func() bool { return r.flowsOf(a, "flows4") == 0 })
 	if steered() {
 		t.Error("a flow without element is steered")
@@ -423,10 +426,20 @@ func TestFlowsInTheSet(t *testing.T) {
 		t.Error("a flow added by Steer is not steered")
 	}
 	a.Forget(c.local(), c.remote())
-	eventually(t, 2*time.Second, "Forget removes the element", func() bool { return r.flowsOf(a, "flows4") == 0 })
 	if steered() {
 		t.Error("a forgotten flow is steered")
 	}
+	c4 := c
+	c = r.dial(r.client, "["+server6+"]:80")
+	if !steered() {
+		t.Error("a new flow is not steered, IPv6")
+	}
+	a.Forget(c.local(), c.remote())
+	if steered() {
+		t.Error("a forgotten flow is steered, IPv6")
+	}
+	c = c4
+	eventually(t, 2*time.Second, "Forget removes the elements", func() bool { return r.flowsOf(a, "flows4")+r.flowsOf(a, "flows6") == 0 })
 	a.Forget(c.local(), c.remote()) // again: harmless
 	a.Steer(c.local(), c.remote())
 	eventually(t, 2*time.Second, "Steer after Forget", steered)

@@ -162,9 +162,10 @@ func (t *Terminator) Run(ctx context.Context) error {
 	failed := make(chan error, len(t.shards))
 	for _, s := range t.shards {
 		wg.Go(func() {
-			// A thread per shard: the kernel keeps it where its caches are.
+			// A thread per shard: the kernel keeps it where its caches are. It
+			// ends with the shard.
 			runtime.LockOSThread()
-			defer runtime.UnlockOSThread()
+			link.Urgent()
 			if err := s.loop(); err != nil {
 				failed <- err
 			}

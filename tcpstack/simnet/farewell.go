@@ -1,8 +1,6 @@
 package simnet
 
 import (
-	"time"
-
 	"accd/splice"
 	"accd/tcpstack/mono"
 	"accd/tcpstack/wire"
@@ -70,5 +68,5 @@ func (o *Observer) withheld(side splice.Side, got, ended mono.Time) bool {
 	b := o.bye[side]
 	b.kept(&b.asked, ended)
 	b.kept(&b.acked, ended)
-	return min(b.until, ended).Sub(max(b.from, got)) >= time.Duration(timeWait)
+	return min(b.until, ended).Sub(max(b.from, got)) >= timeWait
 }

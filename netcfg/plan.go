@@ -179,6 +179,10 @@ func (n *Names) fragmentMark() uint32 {
 	return n.Mark - 1
 }
 
+// owned reports that the nft table belongs to the process: nobody else can change it,
+// and it goes with the process.
+func (p *Plan) owned() bool { return !p.NoOwner && !p.Block }
+
 // validate finds what no host could do. All findings are reported at once.
 func (p *Plan) validate() error {
 	var errs []error

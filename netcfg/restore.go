@@ -47,12 +47,11 @@ func (s *Steering) Restore() (lost bool, err error) {
 	if s.down {
 		return false, errDown
 	}
-	want := steering(&s.plan, s.on)
-	if want.owner {
+	if s.plan.owned() {
 		return false, nil
 	}
 	if whole, err := s.nft.has(families); whole || err != nil {
 		return false, err
 	}
-	return true, s.nft.install(want)
+	return true, s.nft.install(steering(&s.plan, s.on))
 }

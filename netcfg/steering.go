@@ -32,7 +32,7 @@ const beatProtocol = unix.IPPROTO_NONE
 // So conntrack and NAT see only what is between accd and the server, and that is
 // the binding they need when the flow goes on without accd.
 func steering(p *Plan, on []*family) *ruleset {
-	r := &ruleset{table: p.Table, owner: !p.NoOwner && !p.Block}
+	r := &ruleset{table: p.Table, owner: p.owned()}
 	r.sets = append(r.sets, &nftables.Set{
 		Name: "alive", KeyType: nftables.TypeNFProto, HasTimeout: true, Dynamic: true, Timeout: p.BeatTimeout,
 	})

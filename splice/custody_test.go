@@ -405,6 +405,20 @@ func TestFINNeverTaken(t *testing.T) {
 	r.done()
 }
 
+// TestFINOfASlowEnd: what was held back because the far end was slow ends with the ACK
+// of the FIN: that end may be closed now, and never say it again.
+func TestFINOfASlowEnd(t *testing.T) {
+	r := establish(t)
+	r.take(Server, r.seg(Server, 0, 100, 0)) // keeps custody open
+	r.take(Client, r.fin(Client, 0, 1000, 0))
+	r.advance(1500 * time.Millisecond)
+	r.take(Server, r.seg(Server, 100, 0, 1000))
+	r.out = nil
+	r.take(Server, r.seg(Server, 100, 0, 1001))
+	r.want(Client, 100, 0, 1001)
+	r.done()
+}
+
 // TestFINUnacknowledgedExits: a FIN that was passed on does not keep custody:
 // its sender repeats it.
 func TestFINUnacknowledgedExits(t *testing.T) {

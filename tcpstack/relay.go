@@ -212,10 +212,11 @@ func (c *Conn) Hold(on bool) {
 // Acknowledge says that an ACK is owed now.
 func (c *Conn) Acknowledge() { c.oweNow() }
 
-// AckFIN says that the peer's FIN may be acknowledged now (Relay, HoldFIN).
+// AckFIN says that the peer's FIN may be acknowledged now (Relay, HoldFIN). The other
+// end has everything, so nothing is held back for it any more.
 func (c *Conn) AckFIN() {
 	if c.FINReceived() && !c.rcvClosed {
-		c.rcvClosed = true
+		c.rcvClosed, c.hold = true, false
 		c.oweNow()
 	}
 }

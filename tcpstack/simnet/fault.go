@@ -65,7 +65,7 @@ func (b *Box) Fault(f Fault) {
 	case LetGo:
 		b.drain(splice.Urgent)
 	case Crash:
-		b.Torn = b.flow == nil && b.opening.Splits(b.alarm.now(), b.key)
+		b.Torn = b.Torn || b.flow == nil && b.opening.Splits(b.alarm.now(), b.key)
 		b.crash()
 		b.sim.After(f.For, b.restart)
 	case Hang:

@@ -83,7 +83,11 @@ func (o *Opening) Receive(now mono.Time, from Side, client wire.Tuple, s *tcpsta
 	if s.Flags.Has(wire.RST) || !isSYN && !s.Flags.Has(wire.ACK) {
 		return false
 	}
-	h := o.slot(now, &client, isSYN && from == Client)
+	var opens *tcpstack.Segment
+	if isSYN && from == Client {
+		opens = s
+	}
+	h := o.slot(now, &client, opens)
 	if h == nil {
 		return false
 	}
@@ -102,9 +106,9 @@ func (o *Opening) Receive(now mono.Time, from Side, client wire.Tuple, s *tcpsta
 	return false
 }
 
-// slot finds the handshake of a tuple; with make it gives it the slot that is
-// free or untouched for the longest time.
-func (o *Opening) slot(now mono.Time, t *wire.Tuple, make bool) *handshake {
+// slot finds the handshake of a tuple; with a SYN that opens one it gives it the slot
+// that is free or untouched for the longest time.
+func (o *Opening) slot(now mono.Time, t *wire.Tuple, opens *tcpstack.Segment) *handshake {
 	at := int(maphash.Comparable(o.seed, *t)) & (len(o.slots) - 1) &^ (ways - 1)
 	set := o.slots[at : at+ways]
 	var oldest *handshake
@@ -113,7 +117,8 @@ func (o *Opening) slot(now mono.Time, t *wire.Tuple, make bool) *handshake {
 		if h.touched != 0 && h.tuple == *t {
 			// A split handshake stays until its place is needed or its client
 			// begins anew: its ends have nothing in common.
-			if now.Sub(h.touched) < slotLife || h.split && !make {
+			anew := opens != nil && (h.synAck.at == 0 || h.syn.iss != opens.Seq)
+			if now.Sub(h.touched) < slotLife || h.split && !anew {
 				h.touched = now
 				return h
 			}
@@ -125,7 +130,7 @@ func (o *Opening) slot(now mono.Time, t *wire.Tuple, make bool) *handshake {
 			oldest = h
 		}
 	}
-	if !make || oldest == nil {
+	if opens == nil || oldest == nil {
 		return nil
 	}
 	if oldest.touched != 0 && now.Sub(oldest.touched) < slotLife {
@@ -137,7 +142,7 @@ func (o *Opening) slot(now mono.Time, t *wire.Tuple, make bool) *handshake {
 
 // Asked gives what the client's SYN of a handshake that is being followed came with.
 func (o *Opening) Asked(now mono.Time, client wire.Tuple) (m Meta, ok bool) {
-	h := o.slot(now, &client, false)
+	h := o.slot(now, &client, nil)
 	if h == nil || h.syn.at == 0 {
 		return Meta{}, false
 	}
@@ -146,7 +151,7 @@ func (o *Opening) Asked(now mono.Time, client wire.Tuple) (m Meta, ok bool) {
 
 // Follows reports whether the handshake of a client's tuple is being followed.
 func (o *Opening) Follows(now mono.Time, client wire.Tuple) bool {
-	return o.slot(now, &client, false) != nil
+	return o.slot(now, &client, nil) != nil
 }
 
 func (o *Opening) count(r Reason) {

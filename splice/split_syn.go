@@ -30,7 +30,7 @@ const splitWindow = 65535
 // because its SYN carries what may not be changed, or because it was relayed
 // from the start.
 func (o *Opening) Rewrite(now mono.Time, from Side, client wire.Tuple, s *tcpstack.Segment, terms *Terms, mss int, p *tcpstack.Packet) bool {
-	h := o.slot(now, &client, false)
+	h := o.slot(now, &client, nil)
 	if h == nil {
 		return false
 	}
@@ -64,7 +64,7 @@ func (o *Opening) Rewrite(now mono.Time, from Side, client wire.Tuple, s *tcpsta
 
 // Splits reports whether the handshake of a client's tuple is being split.
 func (o *Opening) Splits(now mono.Time, client wire.Tuple) bool {
-	h := o.slot(now, &client, false)
+	h := o.slot(now, &client, nil)
 	return h != nil && h.split
 }
 

@@ -132,9 +132,11 @@ const letGo = 40 * time.Minute
 func (n *Network) Run() error {
 	n.Hosts[splice.Client].Connect()
 	// The server whose client was answered by a cookie that never came back knows
-	// of no connection, nor does one whose SYN was lost before accd stopped.
+	// of no connection, nor does one whose SYN was lost before accd stopped, or whose
+	// client was answered early and given up when accd's clock leapt.
 	unasked := func() bool {
-		return n.Box.Ended == byCookie && n.Box.Count.Custodies == 0 || n.Box.Ended == stopped && n.Hosts[splice.Server].state == hostListen
+		return n.Box.Ended == byCookie && n.Box.Count.Custodies == 0 ||
+			n.Hosts[splice.Server].state == hostListen && (n.Box.Ended == stopped || n.Box.Seen.blind && n.Box.leapt)
 	}
 	ended := func() bool { return n.Hosts[0].Ended() && (n.Hosts[1].Ended() || unasked()) }
 	patience := n.Limit

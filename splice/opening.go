@@ -1,18 +1,11 @@
 package splice
 
 import (
-	"hash/maphash"
 	"time"
 
 	"accd/tcpstack"
 	"accd/tcpstack/mono"
 	"accd/tcpstack/wire"
-)
-
-// Ours.
-const (
-	ways     = 4                // slots a handshake can be in
-	slotLife = 30 * time.Second // a slot untouched for so long is free
 )
 
 // Harmless are the options a handshake may carry (docs/custody.md, Opening).
@@ -24,16 +17,16 @@ const Harmless = wire.HasMSS | wire.HasWScale | wire.HasSACKPermitted | wire.Has
 type Opening struct {
 	Count *Counters // nil: not counted
 
-	seed  maphash.Seed
-	slots []handshake
+	table handshakes
 	legs  [2]tcpstack.Snapshot // of the handshake established last, if split
 	split bool                 // it was
 }
 
-// handshake is a slot.
+// handshake is one that is followed.
 type handshake struct {
 	tuple       wire.Tuple // client → server
-	touched     mono.Time  // 0: free
+	touched     mono.Time
+	slot        uint32 // of the table
 	syn, synAck half
 	next        wire.Seq              // behind what the server was seen to send
 	bad         Reason                // None: nothing speaks against custody so far
@@ -66,11 +59,9 @@ type half struct {
 
 // NewOpening makes a table of at least slots handshakes.
 func NewOpening(slots int) *Opening {
-	n := ways
-	for n < slots {
-		n *= 2
-	}
-	return &Opening{seed: maphash.MakeSeed(), slots: make([]handshake, n)}
+	o := new(Opening)
+	o.table.init(slots)
+	return o
 }
 
 // Receive follows one packet that passes between tuples without a Flow, or of a
@@ -106,38 +97,19 @@ func (o *Opening) Receive(now mono.Time, from Side, client wire.Tuple, s *tcpsta
 	return false
 }
 
-// slot finds the handshake of a tuple; with a SYN that opens one it gives it the slot
-// that is free or untouched for the longest time.
+// slot finds the handshake of a tuple; with a SYN that opens one it begins it, at the
+// cost of the oldest if need be.
 func (o *Opening) slot(now mono.Time, t *wire.Tuple, opens *tcpstack.Segment) *handshake {
-	at := int(maphash.Comparable(o.seed, *t)) & (len(o.slots) - 1) &^ (ways - 1)
-	set := o.slots[at : at+ways]
-	var oldest *handshake
-	for i := range set {
-		h := &set[i]
-		if h.touched != 0 && h.tuple == *t {
-			// A split handshake stays until its place is needed or its client
-			// begins anew: its ends have nothing in common.
-			anew := opens != nil && (h.synAck.at == 0 || h.syn.iss != opens.Seq)
-			if now.Sub(h.touched) < slotLife || h.split && !anew {
-				h.touched = now
-				return h
-			}
-			h.touched = 0
-		}
-		// A split handshake that was answered cannot become native any more.
-		bound := h.split && h.synAck.at != 0 && now.Sub(h.touched) < slotLife
-		if !bound && (oldest == nil || h.touched < oldest.touched) {
-			oldest = h
-		}
+	h, free := o.table.find(now, t, opens)
+	if h != nil || opens == nil || free < 0 {
+		return h
 	}
-	if opens == nil || oldest == nil {
-		return nil
-	}
-	if oldest.touched != 0 && now.Sub(oldest.touched) < slotLife {
+	h, evicted := o.table.put(free)
+	if evicted && now.Sub(h.touched) < slotLife {
 		o.count(Unseen)
 	}
-	*oldest = handshake{tuple: *t, touched: now}
-	return oldest
+	*h = handshake{tuple: *t, touched: now, slot: uint32(free)}
+	return h
 }
 
 // Asked gives what the client's SYN of a handshake that is being followed came with.
@@ -177,7 +149,7 @@ func (h *handshake) repeat(now mono.Time, x *half, s *tcpstack.Segment, m Meta) 
 		return
 	case x.at != 0 && x == &h.syn && x.iss != s.Seq:
 		// Port reuse: another connection, from the beginning.
-		*h = handshake{tuple: h.tuple, touched: h.touched}
+		*h = handshake{tuple: h.tuple, touched: h.touched, slot: h.slot}
 	case x.at != 0:
 		x.again = true
 		x.ecn = x.ecn && classicECN(s.Flags)
@@ -256,7 +228,7 @@ func (o *Opening) established(now mono.Time, h *handshake, s *tcpstack.Segment, 
 		s.Seq != v.ack && !(h.split && s.Seq.In(v.ack, v.ack.Add(splitWindow))) {
 		return false
 	}
-	h.touched = 0
+	o.table.remove(h) // only what comes next overwrites it
 	if h.bad != None && !h.split {
 		o.count(h.bad)
 		return false

@@ -237,6 +237,30 @@ func TestOpeningEviction(t *testing.T) {
 	r.wantCount(Unseen, 1)
 }
 
+// Memory is taken for as many handshakes as are open at once, not for all that ever
+// were.
+func TestOpeningMemory(t *testing.T) {
+	r := newRig(t)
+	r.opening = NewOpening(1 << 16)
+	for range 10 * rowSize {
+		if !r.handshake() {
+			t.Fatal("not established")
+		}
+		r.flow.Forsake()
+	}
+	if n := len(r.opening.table.rows); n != 1 {
+		t.Errorf("%d rows of memory for one handshake after the other", n)
+	}
+	for i := range 2 * rowSize {
+		k := tuple
+		k.SrcPort = uint16(i + 1)
+		r.opening.Receive(r.now, Client, k, r.syn(Client), Meta{}, new(Record))
+	}
+	if n := len(r.opening.table.rows); n != 2 {
+		t.Errorf("%d rows of memory for %d handshakes", n, 2*rowSize)
+	}
+}
+
 // TestOpeningAllocs: following handshakes allocates nothing.
 func TestOpeningAllocs(t *testing.T) {
 	r := newRig(t)

@@ -13,10 +13,9 @@ import (
 // 3.10.7.3), and then resets what answers. The slots stay: what is on its way
 // still, or repeated because a reset was lost, is not relayed as if it were native.
 func (o *Opening) Abandon(now mono.Time, t *Template, p *tcpstack.Packet, send func(to Side)) (n int) {
-	for i := range o.slots {
-		h := &o.slots[i]
-		if !h.split || h.touched == 0 || h.synAck.at == 0 && now.Sub(h.touched) >= slotLife {
-			continue
+	o.table.each(func(h *handshake) {
+		if !h.split || h.synAck.at == 0 && now.Sub(h.touched) >= slotLife {
+			return
 		}
 		n++
 		ack := h.syn.iss.Add(1)
@@ -29,6 +28,6 @@ func (o *Opening) Abandon(now mono.Time, t *Template, p *tcpstack.Packet, send f
 		*t = Template{Tuple: h.tuple, TTL: h.syn.meta.TTL, DstNet: h.synAck.meta.From}
 		*p = tcpstack.Packet{Seq: ack, Flags: wire.RST, Payload: p.Payload[:0]}
 		send(Server)
-	}
+	})
 	return n
 }

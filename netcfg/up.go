@@ -81,12 +81,18 @@ func Up(ctx context.Context, plan Plan, log *zap.Logger) (_ *Steering, err error
 	}
 	want := desired(&plan, x)
 
+	keys := newSpreadKeys()
 	for r := range s.taps {
 		t, err := OpenTap(TapOptions{Name: plan.tap(role(r)), Queues: plan.Queues, Plain: plan.Plain})
 		if err != nil {
 			return nil, err
 		}
 		s.taps[r] = t
+		if plan.Queues > 1 {
+			if err := t.spread(keys); err != nil {
+				log.Info("the kernel chooses queues in its own way, which takes longer: CAP_BPF is missing, or an old kernel", zap.Error(err))
+			}
+		}
 		if err := want.taps[r].apply(h); err != nil {
 			return nil, err
 		}

@@ -14,7 +14,7 @@ import (
 // it and connects to where the client wanted, from the client's address.
 const haproxyConfig = `global
   nbthread %d
-  maxconn 9200
+  maxconn 9700
   maxpipes 200
   %s
 defaults

@@ -13,50 +13,96 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// idleConnections is how many are open, if the limit of open files allows it.
-const idleConnections = 9000
+// How many connections are open: what a connection takes is the growth from the
+// one number to the other.
+const (
+	idleFew  = 500
+	idleMany = 9500
+	idleWarm = 3000 // before
+)
 
 var idleMetrics = []metric{
 	{key: "user", label: "memory of the box's program", unit: "KiB", less: true},
 	{key: "kernel", label: "kernel memory of the box", unit: "KiB", less: true, beyond: true},
+	{key: "fixed", label: "the box's program without any", unit: "MiB", less: true},
 }
 
 // idle measures what a connection that has said something and fell silent takes
 // on the box: memory of the program, and slabs of the kernel. The latter are those
 // of the whole machine, the sockets of client and server included; only the
 // difference to the baseline says something.
+//
+// The program has been at work before, as it has wherever connections are idle:
+// what buffers and heaps grew to then is no connection's.
 func idle(t *trial) (err error) {
-	var files unix.Rlimit
-	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &files); err != nil {
+	if err := allowFiles(2*idleMany + 500); err != nil {
 		return err
 	}
-	n := min(idleConnections, (int(files.Cur)-500)/2)
+	var ends []socket
+	defer func() { resetAll(ends) }()
+	more := func(n int) error {
+		opened, err := t.open(n)
+		ends = append(ends, opened...)
+		return err
+	}
+	if err := t.warm(); err != nil {
+		return err
+	}
+	if err := more(idleFew); err != nil {
+		return err
+	}
 	user, kernel, err := t.memory()
 	if err != nil {
 		return err
 	}
-	var ends []socket
-	err = t.meter(func() (err error) {
-		ends, err = t.open(n)
-		return err
-	})
-	defer func() {
-		for _, s := range ends {
-			s.reset()
-		}
-	}()
-	if err != nil {
+	if err := t.meter(func() error { return more(idleMany - idleFew) }); err != nil {
 		return err
 	}
 	userAfter, kernelAfter, err := t.memory()
 	if err != nil {
 		return err
 	}
-	each := func(before, after int64) float64 { return float64(after-before) / float64(n) / 1024 }
+	each := func(before, after int64) float64 { return float64(after-before) / (idleMany - idleFew) }
 	if t.box != nil {
-		t.values["user"] = each(user, userAfter)
+		t.values["user"] = each(user, userAfter) / (1 << 10)
+		t.values["fixed"] = (float64(user) - idleFew*each(user, userAfter)) / (1 << 20)
 	}
-	t.values["kernel"] = each(kernel, kernelAfter)
+	t.values["kernel"] = each(kernel, kernelAfter) / (1 << 10)
+	return nil
+}
+
+// warm has the box carry eight streams for a while, and then some connections.
+func (t *trial) warm() error {
+	d, err := t.startDownloads(8)
+	if err != nil {
+		return err
+	}
+	time.Sleep(t.warmUp)
+	if err := d.stop(); err != nil {
+		return err
+	}
+	ends, err := t.open(idleWarm)
+	resetAll(ends)
+	return err
+}
+
+func resetAll(ends []socket) {
+	for _, s := range ends {
+		s.reset()
+	}
+}
+
+// allowFiles allows this program so many open files at least.
+func allowFiles(n uint64) error {
+	var files unix.Rlimit
+	err := unix.Getrlimit(unix.RLIMIT_NOFILE, &files)
+	if err == nil && files.Cur < n {
+		files.Cur, files.Max = n, max(files.Max, n)
+		err = unix.Setrlimit(unix.RLIMIT_NOFILE, &files)
+	}
+	if err != nil {
+		return fmt.Errorf("%d open files: %w: raise the hard limit (ulimit -n)", n, err)
+	}
 	return nil
 }
 

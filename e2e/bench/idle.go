@@ -24,7 +24,6 @@ const (
 var idleMetrics = []metric{
 	{key: "user", label: "memory of the box's program", unit: "KiB", less: true},
 	{key: "kernel", label: "kernel memory of the box", unit: "KiB", less: true, beyond: true},
-	{key: "fixed", label: "the box's program without any", unit: "MiB", less: true},
 }
 
 // idle measures what a connection that has said something and fell silent takes
@@ -65,7 +64,6 @@ func idle(t *trial) (err error) {
 	each := func(before, after int64) float64 { return float64(after-before) / (idleMany - idleFew) }
 	if t.box != nil {
 		t.values["user"] = each(user, userAfter) / (1 << 10)
-		t.values["fixed"] = (float64(user) - idleFew*each(user, userAfter)) / (1 << 20)
 	}
 	t.values["kernel"] = each(kernel, kernelAfter) / (1 << 10)
 	return nil

@@ -18,12 +18,13 @@ type measure struct {
 	key, label string
 	frames     frames
 	fresh      bool // the program must have seen nothing before
+	steady     bool // rounds hardly differ: a quick run makes one
 	metrics    []metric
 	run        func(*trial) error
 }
 
 var measures = []measure{
-	{key: "idle", label: "an idle connection", frames: superpackets, fresh: true, metrics: idleMetrics, run: idle},
+	{key: "idle", label: "an idle connection", frames: superpackets, fresh: true, steady: true, metrics: idleMetrics, run: idle},
 	{key: "bulk1", label: "one stream", frames: superpackets, metrics: bulkMetrics, run: bulk(1)},
 	{key: "bulk8", label: "eight streams", frames: superpackets, metrics: slices.Concat(bulkMetrics, gcMetrics), run: bulk(8)},
 	{key: "connections", label: "short connections", frames: superpackets, metrics: slices.Concat(connectionMetrics, gcMetrics), run: connections},

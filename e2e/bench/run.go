@@ -17,6 +17,7 @@ type plan struct {
 	peers    []*peer
 	measures []*measure
 	rounds   int
+	quick    bool
 	repeat   int // how often a disturbed trial is made again at most
 	window
 	progress io.Writer
@@ -60,7 +61,11 @@ func (p *plan) group(ctx context.Context, f frames, r *results) (err error) {
 		sites = append(sites, s)
 	}
 	for _, m := range todo {
-		for round := range p.rounds {
+		rounds := p.rounds
+		if p.quick && m.steady {
+			rounds = 1
+		}
+		for round := range rounds {
 			for _, s := range sites {
 				if err := context.Cause(ctx); err != nil {
 					return err

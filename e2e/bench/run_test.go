@@ -24,7 +24,7 @@ func TestMeasures(t *testing.T) {
 	for _, m := range p.measures {
 		for _, x := range m.metrics {
 			c, ok := r.find(m.key + "." + x.key).Cells[baseline]
-			ofProgram := x.key == "cpu" || x.key == "user" || x.key == "fixed" || x.key == "gc" || x.key == "gc-pause"
+			ofProgram := x.key == "cpu" || x.key == "user" || x.key == "gc" || x.key == "gc-pause"
 			if none := ofProgram || x.beyond; ok == none {
 				t.Errorf("%s, %s: a value: %t", m.key, x.key, ok)
 			}

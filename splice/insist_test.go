@@ -42,7 +42,7 @@ func TestGapForgedPair(t *testing.T) {
 	r.wantState(OnWire)
 }
 
-// TestGapInsists: after a gap an endpoint that answers what is held eight times
+// TestGapInsists: after a gap an endpoint that answers what is held five times
 // with a number beyond it has it, though it is far beyond every edge.
 func TestGapInsists(t *testing.T) {
 	r := establish(t)

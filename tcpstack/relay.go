@@ -38,7 +38,7 @@ type relayState struct {
 // AnswersWanted is how often in a row the peer, asked, has to acknowledge what its
 // owner did not send: forged ACKs come as often as somebody likes, but between them
 // the peer gives its own answer, unless so many are lost.
-const AnswersWanted = 8
+const AnswersWanted = 5
 
 // ahead notes an acknowledgment number beyond SND.NXT. The first one changes
 // nothing and asks. A smaller one takes its place, for the first may have been

@@ -2,7 +2,6 @@ package simnet
 
 import (
 	"flag"
-	"math"
 	"math/rand/v2"
 	"os"
 	"runtime/debug"
@@ -17,30 +16,36 @@ var (
 	seeds = flag.Int("seeds", 0, "how many random networks a test runs; 0: its own choice")
 	seed  = flag.Uint64("seed", 0, "run this network alone, with -v and a packet trace; 0: all")
 	from  = flag.Uint64("from", 1, "with -seeds: the first of them")
-	spend = flag.Duration("spend", 0, "run networks from a seed at random on for so long, each test its own; 0: from the first on")
+	spend = flag.Duration("spend", 0, "run networks from a seed at random on for so long, each test its own, among those of -seeds if it is given; 0: from the first on")
 )
 
 // each runs do for every seed the flags ask for, n of them by default, and
 // reports the seeds that fail.
 func each(t *testing.T, n int, do func(s *Sim, seed uint64) error) {
 	t.Helper()
-	first, last := uint64(1), uint64(n/patience)
+	first, count, skip := uint64(1), uint64(n/patience), uint64(0)
 	if *seeds > 0 {
-		first, last = *from, *from+uint64(*seeds)-1
+		first, count = *from, uint64(*seeds)
+	}
+	if *spend > 0 {
+		if *seeds == 0 {
+			count = 1 << 40
+		}
+		skip = rand.Uint64N(count)
 	}
 	if *seed > 0 {
-		first, last = *seed, *seed
+		first, count, skip = *seed, 1, 0
 	}
-	begin := time.Now()
-	if *spend > 0 && *seed == 0 {
-		first, last = rand.Uint64N(1<<40), math.MaxUint64
-		defer func() { t.Logf("seeds from %d on, for %v", first, *spend) }()
+	begin, done := time.Now(), uint64(0)
+	if *spend > 0 {
+		defer func() { t.Logf("%d seeds from %d on, in %v", done, first+skip, time.Since(begin).Round(time.Second)) }()
 	}
 	// Thousands of short networks are garbage soon: collecting it took half the time.
 	defer debug.SetGCPercent(debug.SetGCPercent(1600))
 	var spare []*buf.Pool
 	failed := 0
-	for i := first; i <= last && failed < 10 && (*spend == 0 || i == *seed || time.Since(begin) < *spend); i++ {
+	for ; done < count && failed < 10 && (*spend == 0 || time.Since(begin) < *spend); done++ {
+		i := first + (skip+done)%count
 		s := New(i)
 		s.Spare = spare
 		if *seed > 0 && testing.Verbose() {

@@ -2,8 +2,10 @@ package link
 
 import "golang.org/x/sys/unix"
 
-// urgent is the nice value of threads that carry frames (setpriority(2)). Ours.
-const urgent = -10
+// urgent is the nice value of threads that carry frames (setpriority(2)). Ours: more
+// urgent ones carry more connections, but while they look for the next frame instead
+// of sleeping, programs at the ends that share their processors wait too long.
+const urgent = -3
 
 // Urgent puts the calling thread, which the caller has locked and does not give
 // back, before those of ordinary programs: every frame waits for it, and one that

@@ -335,6 +335,34 @@ func TestReceiverAheadSooner(t *testing.T) {
 	}
 }
 
+// docs/custody.md, Receiver ahead of us: a question or its answer may be lost. It is
+// asked again after an RTO, however far the timer was backed off before the peer
+// answered.
+func TestReceiverAheadAnswerLost(t *testing.T) {
+	cfg := config("reno")
+	cfg.Relay = true
+	s := established(t, cfg, nil)
+	s.write(500)
+	s.want("0:500 ack 0")
+	for range 7 {
+		s.next("0:500 ack 0")
+	}
+	s.peer(0, 0, 2000)
+	s.want("0:500 ack 0")
+	rto := s.c.rtt.base()
+	for i := range 3 {
+		if got := s.next("0:500 ack 0"); got != rto<<i {
+			t.Fatalf("asked again after %v, want %v", got, rto<<i)
+		}
+	}
+	s.peer(0, 0, 2000)
+	s.want("0:500 ack 0")
+	if got := s.next("0:500 ack 0"); got != rto {
+		t.Fatalf("asked again after %v, want %v", got, rto)
+	}
+	s.peer(0, 0, 500)
+}
+
 // A persist timer that goes off between the peer's claim and the question about it
 // does not take the question back: the claim would stay for ever (simnet's
 // TestForgedDrain, seed 57147).

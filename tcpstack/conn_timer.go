@@ -95,10 +95,7 @@ func (c *Conn) Deadline() mono.Time {
 	if c.blocked {
 		at = min(at, c.pace.next)
 	}
-	if c.relay.early {
-		at = min(at, c.answerAt())
-	}
-	at = min(at, c.pmtu.tooBig.deadline())
+	at = min(at, c.askAt(), c.pmtu.tooBig.deadline())
 	if !c.cfg.Relay {
 		at = min(at, c.endDeadline(), c.giveUpAt(), c.keepAliveAt(), c.tuneDeadline())
 	}

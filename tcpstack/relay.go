@@ -20,6 +20,8 @@ type relayState struct {
 	claim   wire.Seq  // the number it has to repeat
 	asked   bool      // the probe has left,
 	askedAt mono.Time // then
+	againAt mono.Time // with claimed: the next one is due then, if no answer comes
+	vainly  int       // so many were sent since the last answer
 	early   bool      // an answer came sooner than one could
 	answers int       // that were as large
 	proven  bool      // there were enough: Ahead gives claim
@@ -59,20 +61,41 @@ func (c *Conn) ahead(now mono.Time, n wire.Seq) {
 			return
 		}
 	}
-	r.asked, r.early = false, false
+	r.asked, r.early, r.vainly = false, false, 0
+	r.againAt = now.Add(c.rtt.base())
 	c.Ask()
 }
 
 // answerAt gives when an answer to the first probe of a claim can come at the soonest.
 func (c *Conn) answerAt() mono.Time { return c.relay.askedAt.Add(c.rtt.min / 2) }
 
-// askAgain asks once more when an answer can come, after one that came sooner: the
-// path may have been slow only while its round trip was measured.
-func (c *Conn) askAgain(now mono.Time) {
-	if r := &c.relay; r.early && now >= c.answerAt() {
-		r.early = false
-		c.Ask()
+// askAt gives when a question is due again: when an answer can come, after one that
+// came sooner, for the path may have been slow only while its round trip was measured; and
+// when none came within an RTO, twice as long each time. A timer that was backed off while
+// the peer was not heard says nothing of one that answers.
+func (c *Conn) askAt() mono.Time {
+	switch r := &c.relay; {
+	case !r.claimed:
+		return mono.Never
+	case r.early:
+		return c.answerAt()
+	default:
+		return r.againAt
 	}
+}
+
+// askAgain asks once more.
+func (c *Conn) askAgain(now mono.Time) {
+	r := &c.relay
+	if now < c.askAt() {
+		return
+	}
+	if !r.early {
+		r.vainly++
+	}
+	r.early = false
+	r.againAt = now.Add(min(c.rtt.base()<<min(r.vainly, 20), rtoMax))
+	c.Ask()
 }
 
 // heard takes a claim back when the peer, asked, acknowledges less. An old ACK

@@ -109,8 +109,9 @@ func (a *array[T]) pop() {
 	step := arrayStep(a.open - 1)
 	if used := a.n * int(unsafe.Sizeof(t)); a.open-used >= 5*step/2 {
 		last := a.mem[a.open-step : a.open]
-		_ = unix.Madvise(last, unix.MADV_DONTNEED)
+		// In this order, for somebody may be touching it yet.
 		_ = unix.Mprotect(last, unix.PROT_NONE)
+		_ = unix.Madvise(last, unix.MADV_DONTNEED)
 		a.open -= step
 	}
 }

@@ -19,6 +19,15 @@ func (s *Steering) Steer(client, server netip.AddrPort) {
 	s.flows.ask(flowChange{client, server})
 }
 
+// Recall is Steer for many flows at once: it waits until there is room to ask, or
+// until Down.
+func (s *Steering) Recall(client, server netip.AddrPort) {
+	select {
+	case s.flows.patient <- flowChange{client, server}:
+	case <-s.flows.quit:
+	}
+}
+
 // Lost counts the calls of Steer and Forget that had no effect.
 func (s *Steering) Lost() uint64 { return s.flows.lost.Load() + s.lost.Load() }
 
@@ -34,6 +43,7 @@ type flowChanges struct {
 	timeout time.Duration
 	log     *zap.Logger
 	changes chan flowChange
+	patient chan flowChange // of those who wait; it has no room, so that changes have theirs
 	quit    chan struct{}
 	done    sync.WaitGroup
 	lost    atomic.Uint64
@@ -46,7 +56,7 @@ type flowChange struct {
 func startFlowChanges(nft *nftTable, p *Plan, log *zap.Logger) *flowChanges {
 	c := &flowChanges{
 		nft: nft, timeout: p.FlowTimeout, log: log,
-		changes: make(chan flowChange, flowBacklog), quit: make(chan struct{}),
+		changes: make(chan flowChange, flowBacklog), patient: make(chan flowChange), quit: make(chan struct{}),
 	}
 	c.done.Go(c.run)
 	return c
@@ -69,21 +79,36 @@ func (c *flowChanges) stop() {
 func (c *flowChanges) run() {
 	var warned time.Time
 	for {
+		var batch []flowChange
 		select {
 		case <-c.quit:
 			return
 		case x := <-c.changes:
-			batch := []flowChange{x}
-			for len(batch) < flowBatch && len(c.changes) > 0 {
-				batch = append(batch, <-c.changes)
-			}
-			// One warning in ten seconds: what is lost is counted.
-			if err := c.commit(batch); err != nil && time.Since(warned) > 10*time.Second {
-				warned = time.Now()
-				c.log.Warn("steering set not changed", zap.Error(err), zap.Uint64("lost", c.lost.Load()))
-			}
+			batch = append(batch, x)
+		case x := <-c.patient:
+			batch = append(batch, x)
+		}
+		// One warning in ten seconds: what is lost is counted.
+		if err := c.commit(c.more(batch)); err != nil && time.Since(warned) > 10*time.Second {
+			warned = time.Now()
+			c.log.Warn("steering set not changed", zap.Error(err), zap.Uint64("lost", c.lost.Load()))
 		}
 	}
+}
+
+// more fills a batch with what else waits.
+func (c *flowChanges) more(batch []flowChange) []flowChange {
+	for len(batch) < flowBatch {
+		select {
+		case x := <-c.changes:
+			batch = append(batch, x)
+		case x := <-c.patient:
+			batch = append(batch, x)
+		default:
+			return batch
+		}
+	}
+	return batch
 }
 
 // commit adds flows, neighbours of a family together.

@@ -290,6 +290,20 @@ func (f *family) farewell() key {
 	return k
 }
 
+// reversed is the key of a packet towards the client whose addresses nobody has
+// changed.
+func (f *family) reversed() key {
+	return key{
+		text: fmt.Sprintf("%s daddr . tcp dport . %[1]s saddr . tcp sport", f.ip),
+		exprs: []expr.Any{
+			f.load(expr.PayloadBaseNetworkHeader, f.dst, f.addrLen, 0),
+			f.load(expr.PayloadBaseTransportHeader, 2, 2, 1),
+			f.load(expr.PayloadBaseNetworkHeader, f.src, f.addrLen, 2),
+			f.load(expr.PayloadBaseTransportHeader, 0, 2, 3),
+		},
+	}
+}
+
 // quoted is the key of an ICMP error that quotes a packet to the client.
 func (f *family) quoted() key {
 	ip := uint32(icmpLen)

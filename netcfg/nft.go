@@ -19,6 +19,7 @@ type nftTable struct {
 	conn  *nftables.Conn
 	table *nftables.Table
 	sets  map[string]*nftables.Set
+	rules map[string]int // in each base chain
 }
 
 // maxSocket is the largest descriptor that google/nftables can wait on: it uses
@@ -82,9 +83,11 @@ func (t *nftTable) replace(r *ruleset) error {
 // addChains adds the chains, where they are missing, with their rules and
 // commits.
 func (t *nftTable) addChains(r *ruleset) error {
+	rules := make(map[string]int)
 	for _, c := range r.chains {
 		ch := &nftables.Chain{Name: c.name, Table: t.table}
 		if c.hook != nil {
+			rules[c.name] = len(c.rules)
 			policy := nftables.ChainPolicyAccept
 			ch.Type, ch.Hooknum, ch.Priority, ch.Policy = c.kind, c.hook, &c.priority, &policy
 		}
@@ -100,6 +103,7 @@ func (t *nftTable) addChains(r *ruleset) error {
 	if err := t.conn.Flush(); err != nil {
 		return nftError(r.table, err)
 	}
+	t.rules = rules
 	return nil
 }
 

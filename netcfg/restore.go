@@ -21,26 +21,36 @@ func (f *family) landmark() []nftables.SetElement {
 	return []nftables.SetElement{{Key: make([]byte, n), Timeout: forever}}
 }
 
-// has reports that the table, its sets of flows and their landmarks are there.
-func (t *nftTable) has(landmarks []*family) (bool, error) {
+// whole reports that the table, its sets of flows with their landmarks, and the rules
+// of its base chains are there. What others have added does not count.
+func (t *nftTable) whole() (bool, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	for _, f := range landmarks {
-		_, err := t.conn.FindSetElements(t.sets[f.flows()], f.landmark())
+	there := func(err error) (bool, error) {
 		if errors.Is(err, unix.ENOENT) {
 			return false, nil
 		}
-		if err != nil {
-			return false, nftError(t.table.Name, err)
+		return err == nil, err
+	}
+	for _, f := range families {
+		_, err := t.conn.FindSetElements(t.sets[f.flows()], f.landmark())
+		if ok, err := there(err); !ok {
+			return false, err
+		}
+	}
+	for name, n := range t.rules {
+		rules, err := t.conn.GetRules(t.table, &nftables.Chain{Name: name})
+		if ok, err := there(err); !ok || len(rules) < n {
+			return false, err
 		}
 	}
 	return true, nil
 }
 
-// Restore makes the nft table anew where somebody else has removed it or emptied
-// its sets, as a firewall does when it is loaded again, and reports that: every flow
-// is native then until Steer or a new SYN adds it. Others can do so only where
-// steering has to outlive the process (Plan.Block, Plan.NoOwner).
+// Restore makes the nft table anew where somebody else has removed it, emptied its
+// sets or taken its rules, as a firewall does when it is loaded again, and reports
+// that: every flow is native then until Steer or a new SYN adds it. Others can do so
+// only where steering has to outlive the process (Plan.Block, Plan.NoOwner).
 func (s *Steering) Restore() (lost bool, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -50,8 +60,12 @@ func (s *Steering) Restore() (lost bool, err error) {
 	if s.plan.owned() {
 		return false, nil
 	}
-	if whole, err := s.nft.has(families); whole || err != nil {
-		return false, err
+	whole, err := s.nft.whole()
+	if err != nil {
+		return false, nftError(s.plan.Table, err)
+	}
+	if whole {
+		return false, nil
 	}
 	return true, s.nft.install(steering(&s.plan, s.on))
 }

@@ -68,7 +68,8 @@ func steering(p *Plan, on []*family) *ruleset {
 			chain{name: f.chain("other"), rules: []rule{{l4(f.icmpName, f.icmp), goTo(f.chain("quoted"))}}},
 			chain{name: f.chain("opening"), rules: f.inOpening(p)},
 			chain{name: f.chain("from_client"), rules: f.fromClient(p)},
-			chain{name: f.chain("to_client"), rules: f.toClient()})
+			chain{name: f.chain("to_client"), rules: f.toClient()},
+			chain{name: f.chain("unbelieved"), rules: f.unbelieved()})
 	}
 
 	// A heartbeat that lapses stops steering, of old flows as well as of new
@@ -86,6 +87,8 @@ func steering(p *Plan, on []*family) *ruleset {
 	to := func(name string) func(*family) []part {
 		return func(f *family) []part { return []part{goTo(f.chain(name))} }
 	}
+
+	towardsClient := slices.Concat(every([]part{reply()}, to("to_client")), every([]part{invalid()}, to("unbelieved")))
 
 	var fragments []rule
 	for _, f := range families {
@@ -112,7 +115,7 @@ func steering(p *Plan, on []*family) *ruleset {
 				{iif(p.ServerTap), accept()},
 				{iif("lo"), accept()},
 				{p.hasMark(p.fragmentMark()), p.setMark(0), accept()},
-			}, every([]part{reply()}, to("to_client"))),
+			}, towardsClient),
 		},
 		// A packet that was marked for the client tap just before that
 		// vanished would leave untracked, with addresses that NAT hides. Its
@@ -134,7 +137,7 @@ func steering(p *Plan, on []*family) *ruleset {
 			name: "own_tracked", kind: nftables.ChainTypeRoute, hook: nftables.ChainHookOutput, priority: afterNAT,
 			rules: slices.Concat([]rule{
 				{oif("lo"), accept()},
-			}, every([]part{reply()}, to("to_client"))),
+			}, towardsClient),
 		})
 	return r
 }
@@ -282,6 +285,16 @@ func (f *family) toClient() []rule {
 		{l4(f.icmpName, f.icmp), related(), k.in(f.flows()), goTo("server")},
 		{l4(f.icmpName, f.icmp), related(), k.in(f.openings()), goTo("server")},
 	}
+}
+
+// unbelieved takes packets towards the client that conntrack does not know for such:
+// where steering was gone for a while, and nobody else needed conntrack, it has not
+// seen what passed, and takes answers to that for invalid. Where there is NAT somebody
+// does, and these have other addresses.
+func (f *family) unbelieved() []rule {
+	k := f.reversed()
+	answer := func(set string) rule { return rule{silent(f.is()), silent(tcp()), k.in(set), goTo("server")} }
+	return []rule{answer(f.flows()), answer(f.openings())}
 }
 
 // leg marks a packet for the tap of a leg by the side it arrived from. An

@@ -448,6 +448,21 @@ func TestFlowsInTheSet(t *testing.T) {
 	}
 }
 
+// Recall loses none of more flows than may wait.
+func TestRecall(t *testing.T) {
+	r := newRouterLab(t)
+	a := r.start(r.plan())
+	const n = flowBacklog + 3*flowBatch
+	server := netip.MustParseAddrPort("192.0.2.1:80")
+	for i := range n {
+		a.Recall(netip.AddrPortFrom(netip.AddrFrom4([4]byte{198, 51, byte(i >> 8), byte(i)}), 1024), server)
+	}
+	eventually(t, 5*time.Second, "all flows are in the set", func() bool { return r.flowsOf(a, "flows4") == n })
+	if n := a.Lost(); n != 0 {
+		t.Errorf("%d changes lost", n)
+	}
+}
+
 // What a firewall does to the table when it is loaded again is seen and repaired.
 func TestRestore(t *testing.T) {
 	r := newRouterLab(t)
@@ -461,7 +476,10 @@ func TestRestore(t *testing.T) {
 		r.ok(c.exchange(10, 5*time.Second))
 		return a.relay.frames[client].Load() > before
 	}
-	for _, harm := range []string{"flush set inet accd flows4", "flush set inet accd flows6", "delete table inet accd"} {
+	r.run(r.box, "nft", "insert", "rule", "inet", "accd", "incoming", "counter") // an operator's own does no harm
+	for _, harm := range []string{
+		"flush set inet accd flows4", "flush set inet accd flows6", "flush table inet accd", "flush chain inet accd tracked", "delete table inet accd",
+	} {
 		if !steered() {
 			t.Fatalf("before %s: the flow is not steered", harm)
 		}

@@ -273,14 +273,15 @@ func (s *shard) gap() {
 	})
 }
 
-// resteer asks for the steering of some flows before end, as part has it: of those
-// that were heard recently, or of the others.
-func (s *shard) resteer(end int, recent bool) (rest int) {
-	return s.flows.part(end, func(p *place) {
+// heard appends the clients of some flows before end, as part has it: of those that
+// were heard recently, or of the others.
+func (s *shard) heard(clients []wire.Tuple, end int, recent bool) (_ []wire.Tuple, rest int) {
+	rest = s.flows.part(end, func(p *place) {
 		if recent == (s.now.Sub(p.heard) < recently) {
-			s.t.cfg.Steer(p.Tuple)
+			clients = append(clients, p.Tuple)
 		}
 	})
+	return clients, rest
 }
 
 // answer runs what others have asked for.

@@ -228,17 +228,19 @@ func (t *Terminator) Gap(ctx context.Context) error {
 	return t.ask(ctx, func(s *shard) { s.gap() })
 }
 
-// Resteer says that steering had a gap and has forgotten the flows: it is asked for
-// all of them again, those that were heard last first: not all may get a place.
-func (t *Terminator) Resteer(ctx context.Context) error {
-	if err := t.Gap(ctx); err != nil || t.cfg.Steer == nil {
-		return err
-	}
+// Resteer gives steer all flows, when steering has forgotten them, those that were
+// heard last first: not all may get a place. steer runs on the caller's goroutine and
+// may block.
+func (t *Terminator) Resteer(ctx context.Context, steer func(client wire.Tuple)) error {
+	var clients []wire.Tuple
 	for _, recent := range [2]bool{true, false} {
 		for _, s := range t.shards {
 			for end := -1; end != 0; {
-				if err := t.askOne(ctx, s, func(s *shard) { end = s.resteer(end, recent) }); err != nil {
+				if err := t.askOne(ctx, s, func(s *shard) { clients, end = s.heard(clients[:0], end, recent) }); err != nil {
 					return err
+				}
+				for _, client := range clients {
+					steer(client)
 				}
 			}
 		}

@@ -39,6 +39,10 @@ type daemon struct {
 	stop     func()     // ends Run and the heartbeat
 	beating  sync.WaitGroup
 
+	forgotten chan struct{} // steering knows no flow any more
+	restored  int           // times the heartbeat has made the nft table anew,
+	told      time.Time     // and when it said so last
+
 	mu       sync.Mutex // guards describe
 	describe admin.Daemon
 }
@@ -46,7 +50,7 @@ type daemon struct {
 // startDaemon brings everything up. When it fails, everything is as before.
 func startDaemon(ctx context.Context, file string, table *policy.Table, level zap.AtomicLevel, log *zap.Logger) (_ *daemon, err error) {
 	ctx, stop := context.WithCancel(ctx)
-	d := &daemon{file: file, log: log, level: level, first: table, stop: stop, ended: make(chan error, 1), failed: make(chan error, 1)}
+	d := &daemon{file: file, log: log, level: level, first: table, stop: stop, ended: make(chan error, 1), failed: make(chan error, 1), forgotten: make(chan struct{}, 1)}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, d.close())
@@ -100,6 +104,7 @@ func startDaemon(ctx context.Context, file string, table *policy.Table, level za
 	}()
 	steered := make(chan struct{})
 	d.beating.Go(func() { d.heartbeat(ctx, steered) })
+	d.beating.Go(func() { d.recall(ctx) })
 	select {
 	case <-steered:
 	case err := <-d.ended:

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"accd/admin"
+	"accd/tcpstack/wire"
 
 	"go.uber.org/zap"
 )
@@ -73,18 +74,48 @@ func (d *daemon) heartbeat(ctx context.Context, steered chan<- struct{}) {
 	}
 }
 
+// restoreNote is how often it is said that somebody keeps taking the nft table away.
+const restoreNote = 10 * time.Second
+
 // beat keeps steering alive once. Where somebody has taken its nft table away, it
-// makes that anew and asks for all flows again.
+// makes that anew and has all flows asked for again.
 func (d *daemon) beat(ctx context.Context) error {
 	lost, err := d.steering.Restore()
-	if lost && err == nil {
-		d.log.Warn("somebody has removed or emptied the nft table: it is made anew, and all flows are asked for again")
-		err = d.Resteer(ctx)
-	}
 	if err != nil {
 		return err
 	}
+	if lost {
+		d.restored++
+		if time.Since(d.told) > restoreNote {
+			d.told = time.Now()
+			d.log.Warn("somebody has removed, emptied or changed the nft table: it is made anew, and all flows are asked for again",
+				zap.Int("times", d.restored))
+		}
+		if err := d.Gap(ctx); err != nil {
+			return err
+		}
+		select {
+		case d.forgotten <- struct{}{}:
+		default: // it is said already
+		}
+	}
 	return d.steering.Beat()
+}
+
+// recall asks for all flows again whenever steering has forgotten them. That takes
+// longer than the heartbeat may wait.
+func (d *daemon) recall(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-d.forgotten:
+		}
+		err := d.Resteer(ctx, func(client wire.Tuple) { d.steering.Recall(endpoints(client)) })
+		if err != nil && ctx.Err() == nil {
+			d.log.Warn("not all flows are steered again", zap.Error(err))
+		}
+	}
 }
 
 // standing gives a shard that has made no turn since, -1 if all have.

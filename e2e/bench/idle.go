@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"errors"
 	"fmt"
+	"net/netip"
 	"os"
 	"regexp"
 	"strings"
@@ -104,6 +105,17 @@ func allowFiles(n uint64) error {
 	return nil
 }
 
+// insist dials again if it is refused: a box whose own TCP has the same ports in
+// TIME-WAIT, from the warm-up, refuses for half a second.
+func insist(from netip.Addr, to netip.AddrPort) (c socket, err error) {
+	for begin := time.Now(); ; time.Sleep(20 * time.Millisecond) {
+		c, err = dial(from, to)
+		if !errors.Is(err, unix.ECONNREFUSED) || time.Since(begin) > 2*time.Second {
+			return c, err
+		}
+	}
+}
+
 // open opens n connections on which a byte went there and back, and gives all
 // their ends.
 func (t *trial) open(n int) (ends []socket, err error) {
@@ -127,7 +139,7 @@ func (t *trial) open(n int) (ends []socket, err error) {
 		}
 		both.start(t.net.client, func() error {
 			for range share {
-				c, err := dial(clientAddr(i), at)
+				c, err := insist(clientAddr(i), at)
 				if err != nil {
 					return err
 				}

@@ -8,17 +8,24 @@ import (
 	"accd/tcpstack/wire"
 )
 
-// TestGapForgedPair: forged data and a forged ACK for it fit each other, but not what
-// the server says when it is asked: what is held stays.
-func TestGapForgedPair(t *testing.T) {
+// gapped gives a flow without timestamps that holds 1000 bytes of one end after a gap.
+func gapped(t *testing.T, from Side) *rig {
+	t.Helper()
 	r := newRig(t)
 	r.opts &^= wire.HasTS
 	if !r.handshake() {
 		t.Fatal("no record")
 	}
-	r.enter(Client, 1000)
+	r.enter(from, 1000)
 	r.flow.Gap(r.now)
 	r.turn()
+	return r
+}
+
+// TestGapForgedPair: forged data and a forged ACK for it fit each other, but not what
+// the server says when it is asked: what is held stays.
+func TestGapForgedPair(t *testing.T) {
+	r := gapped(t, Client)
 	r.trusted = false
 	for i := range 20 {
 		r.pass(Client, r.seg(Client, 1000+300*i, 300, 0))
@@ -76,14 +83,7 @@ func TestGapInsists(t *testing.T) {
 // TestGapForgedACK: what accd sends after a gap does not acknowledge forged bytes, or
 // their sender would take nothing of it; what it acknowledges it has to have sent.
 func TestGapForgedACK(t *testing.T) {
-	r := newRig(t)
-	r.opts &^= wire.HasTS
-	if !r.handshake() {
-		t.Fatal("no record")
-	}
-	r.enter(Server, 1000)
-	r.flow.Gap(r.now)
-	r.turn()
+	r := gapped(t, Server)
 	r.trusted = false
 	next := func() int {
 		t.Helper()

@@ -5,15 +5,22 @@ import (
 	"time"
 )
 
-// In a drain the sender's own packets pass and are SACKed beyond what this Conn
-// sent: they show that what is held is lost, without a timeout.
-func TestDrainHearsOfLosses(t *testing.T) {
+// draining gives a Conn of a relay in a drain with 4000 bytes in flight.
+func draining(t *testing.T) *story {
+	t.Helper()
 	cfg := config("cubic")
 	cfg.Relay = true
 	s := established(t, cfg, func(n *Snapshot) { n.RTTVar = rtt / 20 })
 	s.write(4000)
 	s.sendAll()
 	s.c.Drain()
+	return s
+}
+
+// In a drain the sender's own packets pass and are SACKed beyond what this Conn
+// sent: they show that what is held is lost, without a timeout.
+func TestDrainHearsOfLosses(t *testing.T) {
+	s := draining(t)
 	s.wait(rtt)
 	s.peer(0, 0, 1000, sack(6000, 8000))
 	s.quiet()
@@ -56,12 +63,7 @@ func TestDrainTimeouts(t *testing.T) {
 // wait behind: as long as nothing is acknowledged, less and less of them is sent again
 // (simnet's TestForgedDrain, seed 52804).
 func TestDrainBehindAQueue(t *testing.T) {
-	cfg := config("cubic")
-	cfg.Relay = true
-	s := established(t, cfg, func(n *Snapshot) { n.RTTVar = rtt / 20 })
-	s.write(4000)
-	s.sendAll()
-	s.c.Drain()
+	s := draining(t)
 	sent := 0
 	for i := range 200 {
 		s.wait(rtt / 4)

@@ -9,6 +9,7 @@ import (
 
 	"accd/splice"
 	"accd/tcpstack/mono"
+	"accd/terminator/link"
 )
 
 // clock is the monotonic clock, read once per turn, in loop, and to know how
@@ -30,11 +31,13 @@ func (s *shard) loop() error {
 		if s.err != nil {
 			return fmt.Errorf("terminator: shard %d: %w", s.index, s.err)
 		}
-		if vigil.awake(now, next, s.frames) {
-			continue
-		}
-		if err := s.wait.Wait(next.Sub(s.t.clock.now())); err != nil {
-			return err
+		switch vigil.rest(now, next, s.frames) {
+		case yield:
+			link.Yield()
+		case sleep:
+			if err := s.wait.Wait(next.Sub(s.t.clock.now())); err != nil {
+				return err
+			}
 		}
 	}
 	return nil

@@ -11,7 +11,7 @@ import (
 // just before the answer costs more than not to have looked at all.
 const vigilTime = 150 * time.Microsecond
 
-// vigil decides whether a shard sleeps between two turns. To be woken costs about
+// vigil decides what a shard does between two turns. To be woken costs about
 // as much as several frames, so where frames have come in quick succession it stays
 // awake for the next one; a single late one ends that, and where nothing happens
 // the shard sleeps.
@@ -21,12 +21,31 @@ type vigil struct {
 	pause  time.Duration // before that one
 }
 
-// awake reports whether the shard, which has read frames so far and need not make
-// another turn before next, makes one all the same.
-func (v *vigil) awake(now, next mono.Time, frames uint64) bool {
-	if frames != v.frames {
+// rest is what a shard does between two turns.
+type rest int
+
+const (
+	none  rest = iota
+	yield      // let others run that wait for the processor, then look again
+	sleep
+)
+
+// rest says what the shard does that has read frames so far and need not make
+// another turn before next. While it only looks it is in nobody's way: the program
+// that is to send the next frame may wait for this very processor.
+func (v *vigil) rest(now, next mono.Time, frames uint64) rest {
+	came := frames != v.frames
+	if came {
 		v.pause = now.Sub(v.since)
 		v.frames, v.since = frames, now
 	}
-	return next <= now || v.pause < vigilTime && now.Sub(v.since) < vigilTime
+	switch {
+	case next <= now:
+		return none
+	case v.pause >= vigilTime || now.Sub(v.since) >= vigilTime:
+		return sleep
+	case came:
+		return none
+	}
+	return yield
 }

@@ -8,7 +8,8 @@ import (
 )
 
 // A shard stays awake between frames in quick succession, falls asleep when one is
-// late, and does not wake up for good before two are quick again.
+// late, and does not wake up for good before two are quick again. Between two looks in
+// vain others may run.
 func TestVigil(t *testing.T) {
 	var v vigil
 	start := mono.Time(time.Hour)
@@ -16,25 +17,27 @@ func TestVigil(t *testing.T) {
 		at     time.Duration
 		frames uint64
 		more   bool // the turn has more to do
-		want   bool
+		want   rest
 	}{
-		{0, 0, false, false},
-		{0, 0, true, true},
-		{time.Millisecond, 1, false, false}, // the first frame in an hour
-		{time.Millisecond + vigilTime/2, 2, false, true},
-		{time.Millisecond + vigilTime, 2, false, true},
-		{time.Millisecond + 3*vigilTime/2, 2, false, false}, // nothing came
-		{time.Millisecond + 2*vigilTime, 3, false, false},   // late
-		{time.Millisecond + 2*vigilTime + 1, 3, false, false},
-		{time.Millisecond + 2*vigilTime + 2, 4, false, true},
+		{0, 0, false, sleep},
+		{0, 0, true, none},
+		{time.Millisecond, 1, false, sleep}, // the first frame in an hour
+		{time.Millisecond + vigilTime/2, 2, false, none},
+		{time.Millisecond + vigilTime, 2, false, yield},
+		{time.Millisecond + vigilTime + 1, 2, true, none},
+		{time.Millisecond + 3*vigilTime/2, 2, false, sleep}, // nothing came
+		{time.Millisecond + 2*vigilTime, 3, false, sleep},   // late
+		{time.Millisecond + 2*vigilTime + 1, 3, false, sleep},
+		{time.Millisecond + 2*vigilTime + 2, 4, false, none},
+		{time.Millisecond + 2*vigilTime + 3, 4, false, yield},
 	} {
 		now := start.Add(c.at)
 		next := now.Add(turnPeriod)
 		if c.more {
 			next = now
 		}
-		if got := v.awake(now, next, c.frames); got != c.want {
-			t.Errorf("step %d: awake %t, want %t", i, got, c.want)
+		if got := v.rest(now, next, c.frames); got != c.want {
+			t.Errorf("step %d: rest %d, want %d", i, got, c.want)
 		}
 	}
 }

@@ -1,11 +1,15 @@
 package link
 
-import "golang.org/x/sys/unix"
+import (
+	"syscall"
 
-// urgent is the nice value of threads that carry frames (setpriority(2)). Ours: more
-// urgent ones carry more connections, but while they look for the next frame instead
-// of sleeping, programs at the ends that share their processors wait too long.
-const urgent = -3
+	"golang.org/x/sys/unix"
+)
+
+// urgent is the nice value of threads that carry frames (setpriority(2)). Ours: still
+// more urgent ones carry more connections, but at times programs at the ends that
+// share their processors wait too long.
+const urgent = -10
 
 // Urgent puts the calling thread, which the caller has locked and does not give
 // back, before those of ordinary programs: every frame waits for it, and one that
@@ -17,3 +21,6 @@ func Urgent() {
 		_ = unix.Setpriority(unix.PRIO_PROCESS, 0, urgent)
 	}
 }
+
+// Yield lets other threads run that wait for this processor.
+func Yield() { _, _, _ = syscall.RawSyscall(unix.SYS_SCHED_YIELD, 0, 0, 0) }

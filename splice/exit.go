@@ -58,7 +58,7 @@ func (f *Flow) exit(now mono.Time) {
 func (f *Flow) back() {
 	f.state = OnWire
 	f.env.Count.Exited++
-	if f.rec.finished() {
+	if f.rec.over() {
 		f.end(Finished)
 	}
 }

@@ -166,14 +166,15 @@ func (f *Flow) onWire(now mono.Time, from Side, s *tcpstack.Segment, m Meta) Dis
 	f.remember(now, from, s)
 	r.extend(from, s)
 	f.unheard(now, from, s)
-	if r.finished() {
+	if r.over() {
 		f.end(Finished)
 	}
 	return Pass
 }
 
 // Transmit fills p with the next packet of accd's own and says towards which
-// side it goes; ok is false when there is none.
+// side it goes; ok is false when there is none. If the Flow is Gone after one, that
+// was its last.
 func (f *Flow) Transmit(now mono.Time, p *tcpstack.Packet) (to Side, ok bool) {
 	if to, ok = f.answer(p); ok {
 		return to, true
@@ -192,6 +193,9 @@ func (f *Flow) Transmit(now mono.Time, p *tcpstack.Packet) (to Side, ok bool) {
 	}
 	if ok {
 		f.note()
+		if p.Len == 0 && p.Flags.Has(wire.FIN) {
+			f.settle(now) // it may be the last packet, and who sends it wants to know
+		}
 		return to, true
 	}
 	f.settle(now)

@@ -47,7 +47,7 @@ const (
 	BlackHole     // full segments are lost, smaller ones perhaps not
 
 	// Why a flow ended.
-	Finished // FINs in both directions are acknowledged
+	Finished // FINs passed in both directions, and everything before them is acknowledged
 	Reset    // an endpoint reset it
 	Lost     // an endpoint does not answer any more
 	Killed   // the deadline of a stop

@@ -127,8 +127,19 @@ func (d *Direction) quiet() bool { return d.Next == d.Acked }
 // closed reports that the endpoint's FIN is acknowledged.
 func (d *Direction) closed() bool { return d.is(hasFIN) && d.FIN.Less(d.Acked) }
 
-// finished reports that both directions are closed.
-func (r *Record) finished() bool { return r.Dir[Client].closed() && r.Dir[Server].closed() }
+// over reports that both endpoints have said their last: both FINs have passed, of which one is
+// acknowledged, and everything before the other. What may still come is the ACK of
+// that, and what an endpoint says again: for both they need nobody.
+func (r *Record) over() bool {
+	a, b := &r.Dir[Client], &r.Dir[Server]
+	return a.closed() && b.ended() || b.closed() && a.ended()
+}
+
+// ended reports that everything but the endpoint's FIN, which has passed, is
+// acknowledged.
+func (d *Direction) ended() bool {
+	return d.is(hasFIN) && d.FIN.LessEq(d.Acked) && d.Next == d.FIN.Add(1)
+}
 
 // tupleTo gives the tuple of packets towards a side.
 func (r *Record) tupleTo(to Side) wire.Tuple {

@@ -148,19 +148,33 @@ func TestWireRST(t *testing.T) {
 	r.wantCount(Reset, 1)
 }
 
-// TestWireFINs: the flow is gone when both FINs are acknowledged, and a
-// retransmitted FIN passes.
+// TestWireFINs: the flow is gone when both FINs have passed, one is acknowledged and
+// everything before the other, and what follows passes.
 func TestWireFINs(t *testing.T) {
 	r := establish(t)
 	r.pass(Client, r.fin(Client, 0, 0, 0))
+	r.pass(Client, r.fin(Client, 0, 0, 0))
 	r.pass(Server, r.seg(Server, 0, 0, 1))
+	r.wantState(OnWire)
 	r.pass(Server, r.fin(Server, 0, 0, 1))
+	r.wantState(Gone)
+	r.wantCount(Finished, 1)
 	r.pass(Server, r.fin(Server, 0, 0, 1))
+	r.pass(Client, r.seg(Client, 1, 0, 1))
+	r.done()
+}
+
+// TestWireFINsCross: while neither FIN is acknowledged the flow stays, for both may be
+// lost; the first ACK ends it.
+func TestWireFINsCross(t *testing.T) {
+	r := establish(t)
+	r.pass(Client, r.fin(Client, 0, 0, 0))
+	r.pass(Server, r.fin(Server, 0, 0, 0))
 	r.wantState(OnWire)
 	r.pass(Client, r.seg(Client, 1, 0, 1))
 	r.wantState(Gone)
 	r.wantCount(Finished, 1)
-	r.pass(Server, r.fin(Server, 0, 0, 1))
+	r.pass(Server, r.seg(Server, 1, 0, 1))
 	r.done()
 }
 

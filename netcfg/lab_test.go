@@ -181,6 +181,7 @@ type relay struct {
 	largest [roles]atomic.Int64              // bytes of a frame
 	sides   [roles][sides]atomic.Int64       // by the destination MAC
 	seen    func(from, queue int, ip []byte) // of every packet; nil: nobody wants to know
+	last    [roles]atomic.Bool               // FINs from that tap pass as the last frames of their flows
 }
 
 func startRelay(s *Steering, seen func(from, queue int, ip []byte)) *relay {
@@ -219,13 +220,18 @@ func (y *relay) pump(from role, queue int, in, out *os.File, mac [6]byte, header
 		if [5]byte(frame[:5]) != [5]byte{0x02, 0xac, 0xcd, 0, 0} {
 			continue // the host's own chatter
 		}
-		y.count(from, queue, frame)
+		fin := y.count(from, queue, frame)
 		copy(frame, mac[:])
+		if fin && y.last[from].Load() {
+			source := FarewellMAC()
+			copy(frame[6:], source[:])
+		}
 		unix.Write(dst, buf[:n])
 	}
 }
 
-func (y *relay) count(from role, queue int, frame []byte) {
+// count counts a frame and reports whether it is a FIN.
+func (y *relay) count(from role, queue int, frame []byte) (isFIN bool) {
 	y.sides[from][min(Side(frame[5]), sides-1)].Add(1)
 	y.largest[from].Store(max(y.largest[from].Load(), int64(len(frame))))
 	ip := frame[14:]
@@ -239,12 +245,14 @@ func (y *relay) count(from role, queue int, frame []byte) {
 		if ip[l4+13]&syn != 0 {
 			y.syns[from].Add(1)
 		}
+		isFIN = ip[l4+13]&fin != 0
 	case unix.IPPROTO_ICMP, unix.IPPROTO_ICMPV6:
 		y.icmp[from].Add(1)
 	}
 	if y.seen != nil {
 		y.seen(int(from), queue, ip)
 	}
+	return isFIN
 }
 
 // echo serves in a namespace: it sends back what it gets, and first the address

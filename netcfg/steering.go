@@ -51,13 +51,16 @@ func steering(p *Plan, on []*family) *ruleset {
 
 	// Chains that jump stand behind the chains they jump to.
 	r.chains = append(r.chains, p.marked(), p.leg(client), p.leg(server),
-		chain{name: "from_tap", rules: []rule{
-			{tcp(), notrack(), accept()},
-			{l4(fmt.Sprint(beatProtocol), beatProtocol), beat(p.BeatTimeout), drop()},
-			v4.ended(),
-			v6.ended(),
-			{notrack(), accept()},
-		}},
+		chain{name: "from_client_tap", rules: slices.Concat(
+			[]rule{{goesOn(), notrack(), accept()}},
+			lastFrames((*family).reversed, notrack(), accept()),
+			[]rule{
+				{l4(fmt.Sprint(beatProtocol), beatProtocol), beat(p.BeatTimeout), drop()},
+				v4.forgotten(),
+				v6.forgotten(),
+				{notrack(), accept()},
+			})},
+		chain{name: "from_server_tap", rules: slices.Concat([]rule{{goesOn(), accept()}}, lastFrames((*family).tuple, accept()))},
 		chain{name: "own_client", rules: []rule{{p.setMark(p.mark(client, Unknown)), notrack(), accept()}}})
 	for _, f := range families {
 		r.chains = append(r.chains,
@@ -102,8 +105,8 @@ func steering(p *Plan, on []*family) *ruleset {
 		chain{
 			name: "incoming", kind: nftables.ChainTypeFilter, hook: nftables.ChainHookPrerouting, priority: beforeTrack,
 			rules: slices.Concat([]rule{
-				{iif(p.ClientTap), goTo("from_tap")},
-				{iif(p.ServerTap), accept()},
+				{iif(p.ClientTap), goTo("from_client_tap")},
+				{iif(p.ServerTap), goTo("from_server_tap")},
 				{iif("lo"), accept()},
 				{p.hasMark(p.fragmentMark()), accept()},
 			}, every(nil, to("from_client"))),
@@ -172,11 +175,6 @@ func (f *family) inOpening(p *Plan) []rule {
 		{silent(tcp()), acknowledges(), silent(f.is()), k.update(f.flows(), p.FlowTimeout), k.removeLoaded(f.openings()), goTo("client")},
 		{goTo("client")},
 	}
-}
-
-// ended ends the steering of a flow that accd says is over.
-func (f *family) ended() rule {
-	return rule{silent(f.is()), silent(l4("udplite", farewellProtocol)), f.farewell().remove(f.flows()), drop()}
 }
 
 // newFlow asks the clauses about a SYN.

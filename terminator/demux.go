@@ -78,10 +78,17 @@ func (s *shard) receiveTCP(from splice.Side, f *link.Frame, network splice.Netwo
 		return
 	}
 	if fl != nil {
+		was := fl.State()
 		switch taken := s.offer(fl, from, meta) == splice.Taken; {
 		case taken:
 			return
-		case !fl.Reopening() && fl.State() != splice.Gone:
+		case fl.Reopening() || was == splice.Gone:
+			// It may be of another connection.
+		case fl.State() == splice.Gone:
+			s.segment.Drop()
+			s.passLast(fl, from, f)
+			return
+		default:
 			s.leave(fl)
 			s.segment.Drop()
 			s.pass(from, f)

@@ -28,11 +28,38 @@ func (s *shard) pass(from splice.Side, f *link.Frame) {
 	s.sent(d.queue.Send(&f.Virtio, f.Bytes, nil))
 }
 
+// passLast passes the frame in view, the last of fl, and says by its source that it is.
+func (s *shard) passLast(fl *flow, from splice.Side, f *link.Frame) {
+	if s.parts(fl) {
+		copy(f.Bytes[6:], s.t.cfg.Farewell[:])
+	}
+	s.pass(from, f)
+}
+
+// emitLast is emit for the last packet of fl.
+func (s *shard) emitLast(fl *flow, to splice.Side) {
+	source := s.dev[to].neighbour
+	if s.parts(fl) {
+		source = s.t.cfg.Farewell
+	}
+	s.write(to, source)
+}
+
+// parts reports whether the frame at hand may tell that the steering of fl, which is
+// Gone, is over, and notes that it is told.
+func (s *shard) parts(fl *flow) bool {
+	fl.parted = s.t.cfg.Farewell != [6]byte{} && fl.Why() != splice.Replaced
+	return fl.parted
+}
+
 // emit writes the shard's packet to the tap that faces to, with headers as the
 // shard's template says.
-func (s *shard) emit(to splice.Side) {
+func (s *shard) emit(to splice.Side) { s.write(to, s.dev[to].neighbour) }
+
+// write is emit from a source address.
+func (s *shard) write(to splice.Side, source [6]byte) {
 	d, p, h := &s.dev[to], &s.packet, &s.header
-	h.DstMAC, h.SrcMAC = d.mac, d.neighbour
+	h.DstMAC, h.SrcMAC = d.mac, source
 	h.Tuple, h.TOS, h.TTL, h.FlowLabel = s.template.Tuple, s.template.TOS|uint8(p.ECN), s.template.TTL, s.template.FlowLabel
 	h.Seq, h.Ack, h.Flags, h.Window, h.Urgent = p.Seq, p.Ack, p.Flags, p.Window, p.Urgent
 	h.Options, h.PayloadLen = &p.Options, p.Len

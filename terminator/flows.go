@@ -20,6 +20,7 @@ type flow struct {
 	used   bool
 	queued bool // it is in a ready list
 	active bool // it was not on the wire when the shard looked last
+	parted bool // its last frame has said that it needs no steering any more
 }
 
 // client gives the client's tuple.
@@ -51,7 +52,7 @@ func (t *flows) take(i uint32) *flow {
 // release lets go of f, which is in no list and not armed.
 func (t *flows) release(f *flow) {
 	t.at(f.at).flow = 0
-	f.Flow, f.used, f.active = splice.Flow{}, false, false
+	f.Flow, f.used, f.active, f.parted = splice.Flow{}, false, false, false
 	t.idle = append(t.idle, f)
 }
 

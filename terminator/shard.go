@@ -219,7 +219,11 @@ func (s *shard) sendFlow(f *flow) (sent int, more bool) {
 			return sent, false
 		}
 		f.Template(to, &s.template)
-		s.emit(to)
+		if f.State() == splice.Gone {
+			s.emitLast(f, to)
+		} else {
+			s.emit(to)
+		}
 		sent += s.packet.Len + wire.MaxHeader
 	}
 	s.current = nil
@@ -240,7 +244,7 @@ func (s *shard) settle(f *flow) bool {
 	}
 	if state == splice.Gone {
 		// A new connection that has the tuple now keeps its steering.
-		if forget := s.t.cfg.Forget; forget != nil && f.Why() != splice.Replaced {
+		if forget := s.t.cfg.Forget; forget != nil && f.Why() != splice.Replaced && !f.parted {
 			forget(f.client())
 		}
 		s.remove(f)

@@ -74,9 +74,9 @@ func startDaemon(ctx context.Context, file string, table *policy.Table, level za
 		Policy: table,
 		MTU:    mtus(table),
 		Steer:  d.steer,
-		Forget: d.forget,
-		Idle:   table.Steer.FlowTimeout,
-		Log:    log,
+		Forget: d.forget, Farewell: netcfg.FarewellMAC(),
+		Idle: table.Steer.FlowTimeout,
+		Log:  log,
 	}
 	if cfg.LedgerMem, err = mapLedger(d.ledgerFile()); err != nil {
 		return nil, err

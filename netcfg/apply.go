@@ -1,6 +1,7 @@
 package netcfg
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -25,6 +26,9 @@ func (t *tapState) apply(h *netlink.Handle) error {
 			return err
 		}
 	}
+	if err := t.unqueued(h, link); err != nil {
+		return err
+	}
 	if err := h.LinkSetARPOff(link); err != nil {
 		return fmt.Errorf("netcfg: tap %s: arp off: %w", t.name, err)
 	}
@@ -39,6 +43,20 @@ func (t *tapState) apply(h *netlink.Handle) error {
 		if err := r.apply(h, link.Attrs().Index); err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+// unqueued takes the queueing discipline away: a tap never holds up its sender, so
+// frames would pass through it only to wait, or be dropped, in the tap's own ring.
+func (t *tapState) unqueued(h *netlink.Handle, link netlink.Link) error {
+	err := h.QdiscReplace(&netlink.GenericQdisc{
+		QdiscAttrs: netlink.QdiscAttrs{LinkIndex: link.Attrs().Index, Parent: netlink.HANDLE_ROOT},
+		QdiscType:  "noqueue",
+	})
+	// A kernel without disciplines has none that could be in the way.
+	if err != nil && !errors.Is(err, unix.EOPNOTSUPP) {
+		return fmt.Errorf("netcfg: tap %s: queueing discipline noqueue: %w", t.name, err)
 	}
 	return nil
 }
@@ -95,6 +113,9 @@ func (r *ipRule) apply(h *netlink.Handle) error {
 	}
 	if r.mask != 0 {
 		x.Mark, x.Mask = r.mark, &r.mask
+	}
+	if r.next != 0 {
+		x.Goto = r.next
 	}
 	do := h.RuleAdd
 	if r.delete {

@@ -93,7 +93,7 @@ func (d *doctor) tunDevice() {
 func (d *doctor) nfTables() {
 	probe := *d.plan
 	probe.Table += "_doctor"
-	rules := steering(&probe, families)
+	rules := steering(&probe, [roles]int{loopback, loopback}, families)
 	t, err := openTable(probe.Table, !probe.NoOwner)
 	if err == nil {
 		t.table.Flags |= nftables.TableFlagDormant
@@ -225,7 +225,7 @@ func (d *doctor) ipRules() {
 		x := &host{rules: map[*family][]netlink.Rule{f: rules}}
 		for _, err := range x.ruleConflicts(p, f) {
 			bad = true
-			d.add("ip rules", Fail, err.Error(), "set steering.rule_preference to where 7 numbers are free")
+			d.add("ip rules", Fail, err.Error(), "set steering.rule_preference to where 8 numbers are free")
 		}
 		for _, r := range rules {
 			mask := ^uint32(0)

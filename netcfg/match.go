@@ -73,15 +73,14 @@ func iif(dev string) part {
 	return metaIs(expr.MetaKeyIIFNAME, fmt.Sprintf("iifname %q", dev), nameBytes(dev)...)
 }
 
-func oif(dev string) part {
-	return metaIs(expr.MetaKeyOIFNAME, fmt.Sprintf("oifname %q", dev), nameBytes(dev)...)
+// iifIndex and oifIndex match a device that exists already: a number is compared
+// faster than a name, and no other device will have it.
+func iifIndex(dev string, index int) part {
+	return metaIs(expr.MetaKeyIIF, fmt.Sprintf("iif %q", dev), native32(uint32(index))...)
 }
 
-func notOif(dev string) part {
-	p := oif(dev)
-	p.text = fmt.Sprintf("oifname != %q", dev)
-	p.exprs[1].(*expr.Cmp).Op = expr.CmpOpNeq
-	return p
+func oifIndex(dev string, index int) part {
+	return metaIs(expr.MetaKeyOIF, fmt.Sprintf("oif %q", dev), native32(uint32(index))...)
 }
 
 // nameBytes gives an interface name as the kernel compares it: with its zeros.
@@ -107,11 +106,21 @@ func l4(name string, proto byte) part {
 
 func tcp() part { return l4("tcp", unix.IPPROTO_TCP) }
 
-func notTCP() part {
-	p := tcp()
-	p.text = "meta l4proto != tcp"
-	p.exprs[1].(*expr.Cmp).Op = expr.CmpOpNeq
-	return p
+// wholeTCP matches TCP that is no fragment and has its header right behind that of
+// IP, by one comparison: nearly all packets.
+func (f *family) wholeTCP() part {
+	if f == v4 {
+		// Flags and fragment offset, time to live, protocol (RFC 791, 3.1).
+		return part{text: "@nh,48,32 & 0x3fff00ff == 0x00000006", exprs: []expr.Any{
+			&expr.Payload{Base: expr.PayloadBaseNetworkHeader, Offset: 6, Len: 4, DestRegister: reg1},
+			&expr.Bitwise{SourceRegister: reg1, DestRegister: reg1, Len: 4, Mask: []byte{0x3f, 0xff, 0, 0xff}, Xor: make([]byte, 4)},
+			&expr.Cmp{Register: reg1, Data: []byte{0, 0, 0, unix.IPPROTO_TCP}},
+		}}
+	}
+	return part{text: "@nh,48,8 0x06", exprs: []expr.Any{
+		&expr.Payload{Base: expr.PayloadBaseNetworkHeader, Offset: 6, Len: 1, DestRegister: reg1},
+		&expr.Cmp{Register: reg1, Data: []byte{unix.IPPROTO_TCP}},
+	}}
 }
 
 // tcpFlags matches segments whose bits under a mask are as wanted.
@@ -243,20 +252,21 @@ func reply() part {
 	}}
 }
 
-// alive matches while the heartbeat lasts.
+// alive matches while the heartbeat lasts. It leaves a key that the rule has loaded
+// alone.
 func alive() part {
 	return part{text: "meta nfproto @alive", exprs: []expr.Any{
-		&expr.Meta{Key: expr.MetaKeyNFPROTO, Register: reg1},
-		&expr.Lookup{SourceRegister: reg1, SetName: "alive"},
+		&expr.Meta{Key: expr.MetaKeyNFPROTO, Register: regLast},
+		&expr.Lookup{SourceRegister: regLast, SetName: "alive"},
 	}}
 }
 
 // leadsTo matches when the route of the packet, its mark considered, is by a
 // device.
-func leadsTo(dev string) part {
-	return part{text: fmt.Sprintf("fib daddr . mark oifname %q", dev), exprs: []expr.Any{
-		&expr.Fib{Register: reg1, FlagDADDR: true, FlagMARK: true, ResultOIFNAME: true},
-		&expr.Cmp{Register: reg1, Data: nameBytes(dev)},
+func leadsTo(dev string, index int) part {
+	return part{text: fmt.Sprintf("fib daddr . mark oif %q", dev), exprs: []expr.Any{
+		&expr.Fib{Register: reg1, FlagDADDR: true, FlagMARK: true, ResultOIF: true},
+		&expr.Cmp{Register: reg1, Data: native32(uint32(index))},
 	}}
 }
 
@@ -307,18 +317,6 @@ func (n *Names) hasMark(value uint32) part {
 		&expr.Meta{Key: expr.MetaKeyMARK, Register: reg1},
 		&expr.Bitwise{SourceRegister: reg1, DestRegister: reg1, Len: 4, Mask: native32(n.MarkMask), Xor: make([]byte, 4)},
 		&expr.Cmp{Register: reg1, Data: native32(value)},
-	}}
-}
-
-// hasMarkOf matches the marks of packets for a leg's tap, which follow each other.
-func (n *Names) hasMarkOf(r role) part {
-	first, last := n.mark(r, Unknown), n.mark(r, sides-1)
-	big := func(v uint32) []byte { return binary.BigEndian.AppendUint32(nil, v) }
-	return part{text: fmt.Sprintf("meta mark & %#08x %#08x-%#08x", n.MarkMask, first, last), exprs: []expr.Any{
-		&expr.Meta{Key: expr.MetaKeyMARK, Register: reg1},
-		&expr.Bitwise{SourceRegister: reg1, DestRegister: reg1, Len: 4, Mask: native32(n.MarkMask), Xor: make([]byte, 4)},
-		&expr.Byteorder{SourceRegister: reg1, DestRegister: reg1, Op: expr.ByteorderHton, Len: 4, Size: 4},
-		&expr.Range{Op: expr.CmpOpEq, Register: reg1, FromData: big(first), ToData: big(last)},
 	}}
 }
 

@@ -64,7 +64,7 @@ type Names struct {
 	ClientTap  string // device of the client legs; default "accd0"
 	ServerTap  string // device of the server legs; default "accd1"
 	Table      string // nft table of family inet; default "accd"
-	Preference int    // of the first of six ip rules; the local rule moves behind them; default 10
+	Preference int    // of the first of seven ip rules; the local rule moves behind them; default 10
 	RouteTable int    // first of six routing tables; default 4040
 	Mark       uint32 // first of six packet marks; default 0xacc0
 	MarkMask   uint32 // the bits of the mark that accd reads and writes; default 0xffff
@@ -154,13 +154,14 @@ func (n *Names) mark(r role, s Side) uint32 { return n.Mark + uint32(n.index(r, 
 // table gives the routing table that leads packets with that mark to a tap.
 func (n *Names) table(r role, s Side) int { return n.RouteTable + n.index(r, s) }
 
-// preference gives the preference of the ip rule that looks the table up.
-func (n *Names) preference(r role, s Side) int { return n.Preference + n.index(r, s) }
+// preference gives the preference of the ip rule that looks the table up, behind the
+// one for packets without a mark.
+func (n *Names) preference(r role, s Side) int { return n.Preference + 1 + n.index(r, s) }
 
 func (n *Names) index(r role, s Side) int { return int(r)*int(sides) + int(s) }
 
 // localPreference is where the rule for the local table goes: behind ours.
-func (n *Names) localPreference() int { return n.Preference + int(roles)*int(sides) }
+func (n *Names) localPreference() int { return n.Preference + 1 + int(roles)*int(sides) }
 
 // tap gives the name of the device of a leg.
 func (n *Names) tap(r role) string {

@@ -45,13 +45,14 @@ type ipRule struct {
 	preference int
 	mark, mask uint32 // mask 0: every packet
 	table      int
+	next       int // without table: the preference of the rule to go on with
 	delete     bool
 	kernel     bool // is the kernel's own, not ours
 }
 
-// desired gives the state for a plan on a host.
-func desired(p *Plan, x *host) *state {
-	s := &state{ruleset: steering(p, x.forwards)}
+// desired gives the state for a plan on a host, and taps of these indexes.
+func desired(p *Plan, x *host, taps [roles]int) *state {
+	s := &state{ruleset: steering(p, taps, x.forwards)}
 	s.settings = append(x.strict(p), setting{
 		// A packet that goes to a tap first may belong to a socket of the
 		// box: found early, the kernel would refuse to forward it.
@@ -65,8 +66,10 @@ func desired(p *Plan, x *host) *state {
 		t.settings = tapSettings(name, x)
 		for _, f := range x.forwards {
 			for side := Unknown; side < sides; side++ {
+				// A packet that was marked for the client tap just before that
+				// vanished would leave untracked, with addresses that NAT hides.
 				t.routes = append(t.routes, route{
-					family: f, table: p.table(r, side), via: f.neighbour(side), side: side, dev: name, blackhole: p.Block,
+					family: f, table: p.table(r, side), via: f.neighbour(side), side: side, dev: name, blackhole: p.Block || r == client,
 				})
 				s.rules = append(s.rules, ipRule{
 					family: f, preference: p.preference(r, side), mark: p.mark(r, side), mask: p.MarkMask, table: p.table(r, side),
@@ -75,12 +78,14 @@ func desired(p *Plan, x *host) *state {
 		}
 	}
 	// The local rule goes behind ours, so that connections to the box can be
-	// steered too.
+	// steered too. Packets without a mark of ours, and each lookup of where a packet
+	// came from, go to it at once.
 	for _, f := range x.forwards {
 		if x.movesLocal(p, f) {
 			s.rules = append(s.rules,
 				ipRule{family: f, preference: p.localPreference(), table: unix.RT_TABLE_LOCAL},
-				ipRule{family: f, preference: 0, table: unix.RT_TABLE_LOCAL, delete: true, kernel: true})
+				ipRule{family: f, preference: 0, table: unix.RT_TABLE_LOCAL, delete: true, kernel: true},
+				ipRule{family: f, preference: p.Preference, mask: p.MarkMask, next: p.localPreference()})
 		}
 	}
 	return s
@@ -107,8 +112,11 @@ func tapSettings(dev string, x *host) []setting {
 		return setting{fmt.Sprintf("net/%s/conf/%s/%s", ip, dev, key), value}
 	}
 	out := []setting{
-		conf("ipv4", "rp_filter", "0"),      // clients' and servers' addresses are not routed to the tap
-		conf("ipv4", "accept_local", "1"),   // the box's own packets come back out of it
+		conf("ipv4", "rp_filter", "0"), // clients' and servers' addresses are not routed to the tap
+		// The box's own packets come back out of it. With this and without
+		// rp_filter the kernel looks no source address up (fib_validate_source): what
+		// accd writes it has read from the other tap, so it was looked up there.
+		conf("ipv4", "accept_local", "1"),
 		conf("ipv4", "src_valid_mark", "0"), // ours do not say where a packet came from
 		conf("ipv4", "forwarding", "1"),
 		conf("ipv4", "disable_policy", "1"), // IPsec policy was asked on the way in
@@ -140,6 +148,7 @@ func (s *state) String() string {
 		for _, x := range t.settings {
 			fmt.Fprintln(&b, x)
 		}
+		fmt.Fprintf(&b, "tc qdisc replace dev %s root noqueue\n", t.name)
 		fmt.Fprintf(&b, "ip link set %s arp off up\n", t.name)
 		fmt.Fprintf(&b, "ip address add %s dev %s scope link\n", t.address, t.name)
 		for _, r := range t.routes {
@@ -168,7 +177,11 @@ func (r ipRule) String() string {
 	if r.kernel {
 		proto = ""
 	}
-	return fmt.Sprintf("ip -%d rule %s pref %d%s lookup %d%s", r.family.number, verb, r.preference, match, r.table, proto)
+	action := fmt.Sprintf("lookup %d", r.table)
+	if r.next != 0 {
+		action = fmt.Sprintf("goto %d", r.next)
+	}
+	return fmt.Sprintf("ip -%d rule %s pref %d%s %s%s", r.family.number, verb, r.preference, match, action, proto)
 }
 
 func macText(m [6]byte) string {

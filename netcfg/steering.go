@@ -1,6 +1,7 @@
 package netcfg
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -16,12 +17,15 @@ const (
 	afterNAT     = -90  // behind conntrack and destination NAT
 )
 
+// loopback is the index of lo in every namespace (LOOPBACK_IFINDEX of linux/net.h).
+const loopback = 1
+
 // beatProtocol is the IP protocol of the heartbeat's packets: no next header, in
 // both families (RFC 8200, 4.7).
 const beatProtocol = unix.IPPROTO_NONE
 
-// steering gives the nft table that picks what goes to the taps, for the
-// families that the host forwards.
+// steering gives the nft table that picks what goes to the taps, which have these
+// indexes, for the families that the host forwards.
 //
 // From the client: the first segment of a connection that a clause accelerates
 // puts its addresses and ports into a set for handshakes, an acknowledgement
@@ -31,7 +35,13 @@ const beatProtocol = unix.IPPROTO_NONE
 // direction is in the set goes to the server tap, tracked and with NAT undone.
 // So conntrack and NAT see only what is between accd and the server, and that is
 // the binding they need when the flow goes on without accd.
-func steering(p *Plan, on []*family) *ruleset {
+//
+// Each packet passes two base chains, twice: once as it arrives and once as it
+// comes out of the other tap. Every expression counts, and calls of chains, lookups
+// and names of interfaces most. So the taps are told by their indexes, which end with
+// them, what most packets are is asked first, and the heartbeat only of what would be
+// steered.
+func steering(p *Plan, taps [roles]int, on []*family) *ruleset {
 	r := &ruleset{table: p.Table, owner: p.owned()}
 	r.sets = append(r.sets, &nftables.Set{
 		Name: "alive", KeyType: nftables.TypeNFProto, HasTimeout: true, Dynamic: true, Timeout: p.BeatTimeout,
@@ -50,7 +60,9 @@ func steering(p *Plan, on []*family) *ruleset {
 	}
 
 	// Chains that jump stand behind the chains they jump to.
-	r.chains = append(r.chains, p.marked(), p.leg(client), p.leg(server),
+	fromTap := func(r role) part { return iifIndex(p.tap(r), taps[r]) }
+	fromLoopback := iifIndex("lo", loopback)
+	r.chains = append(r.chains, p.marked(taps[client]), p.leg(client), p.leg(server),
 		chain{name: "from_client_tap", rules: slices.Concat(
 			[]rule{{goesOn(), notrack(), accept()}},
 			lastFrames((*family).reversed, notrack(), accept()),
@@ -68,79 +80,54 @@ func steering(p *Plan, on []*family) *ruleset {
 			chain{name: f.chain("new"), rules: f.newFlow(p)},
 			chain{name: f.chain("quoted"), rules: f.quotedBy("client")},
 			chain{name: f.chain("own_quoted"), rules: f.quotedBy("own_client")},
-			chain{name: f.chain("other"), rules: []rule{{l4(f.icmpName, f.icmp), goTo(f.chain("quoted"))}}},
 			chain{name: f.chain("opening"), rules: f.inOpening(p)},
 			chain{name: f.chain("from_client"), rules: f.fromClient(p)},
-			chain{name: f.chain("to_client"), rules: f.toClient()},
-			chain{name: f.chain("unbelieved"), rules: f.unbelieved()})
+			chain{name: f.chain("arriving"), rules: f.arriving(p)},
+			chain{name: f.chain("to_client"), rules: f.toClient(p)},
+			chain{name: f.chain("unbelieved"), rules: f.unbelieved(p)})
 	}
 
-	// A heartbeat that lapses stops steering, of old flows as well as of new
-	// ones. To block, steering must go on.
-	breathing := []part{alive()}
-	if p.Block {
-		breathing = nil
-	}
-	every := func(head []part, tail func(*family) []part) (rules []rule) {
+	every := func(name string) (rules []rule) {
 		for _, f := range on {
-			rules = append(rules, slices.Concat(rule{}, breathing, []part{f.is()}, head, tail(f)))
+			rules = append(rules, rule{f.is(), goTo(f.chain(name))})
 		}
 		return rules
 	}
-	to := func(name string) func(*family) []part {
-		return func(f *family) []part { return []part{goTo(f.chain(name))} }
+	var ownErrors []rule
+	for _, f := range on {
+		ownErrors = append(ownErrors, slices.Concat(rule{f.is(), l4(f.icmpName, f.icmp)}, p.breathing(), rule{goTo(f.chain("own_quoted"))}))
 	}
-
-	towardsClient := slices.Concat(every([]part{reply()}, to("to_client")), every([]part{invalid()}, to("unbelieved")))
-
-	var fragments []rule
-	for _, f := range families {
-		fragments = append(fragments, rule{silent(f.is()), f.fragment(), p.setMark(p.fragmentMark())})
+	towardsClient := []rule{
+		{reply(), goTo("replies")},
+		{invalid(), goTo("unbelieved")},
 	}
 	r.chains = append(r.chains,
+		// What comes out of a tap is no reply here: from the client tap it is not
+		// tracked, and from the server tap it has the direction of the SYN.
+		chain{name: "replies", rules: every("to_client")},
+		chain{name: "unbelieved", rules: slices.Concat([]rule{{fromTap(server), accept()}, {fromLoopback, accept()}}, every("unbelieved"))},
 		chain{
-			name: "fragments", kind: nftables.ChainTypeFilter, hook: nftables.ChainHookPrerouting, priority: beforeDefrag,
-			rules: fragments,
-		},
-		chain{
-			name: "incoming", kind: nftables.ChainTypeFilter, hook: nftables.ChainHookPrerouting, priority: beforeTrack,
+			name: "incoming", kind: nftables.ChainTypeFilter, hook: nftables.ChainHookPrerouting, priority: beforeDefrag,
 			rules: slices.Concat([]rule{
-				{iif(p.ClientTap), goTo("from_client_tap")},
-				{iif(p.ServerTap), goTo("from_server_tap")},
-				{iif("lo"), accept()},
-				{p.hasMark(p.fragmentMark()), accept()},
-			}, every(nil, to("from_client"))),
+				{fromTap(client), goTo("from_client_tap")},
+				{fromTap(server), goTo("from_server_tap")},
+				{fromLoopback, accept()},
+			}, every("arriving")),
 		},
 		chain{
 			name: "tracked", kind: nftables.ChainTypeFilter, hook: nftables.ChainHookPrerouting, priority: afterNAT,
-			rules: slices.Concat([]rule{
-				{iif(p.ClientTap), accept()},
-				{iif(p.ServerTap), accept()},
-				{iif("lo"), accept()},
-				{p.hasMark(p.fragmentMark()), p.setMark(0), accept()},
-			}, towardsClient),
-		},
-		// A packet that was marked for the client tap just before that
-		// vanished would leave untracked, with addresses that NAT hides. Its
-		// sender repeats it.
-		chain{
-			name: "leaving", kind: nftables.ChainTypeFilter, hook: nftables.ChainHookForward, priority: *nftables.ChainPriorityFilter,
-			rules: []rule{{p.hasMarkOf(client), notOif(p.ClientTap), drop()}},
+			rules: slices.Concat([]rule{{p.hasMark(p.fragmentMark()), p.setMark(0), accept()}}, towardsClient),
 		},
 		// What the box itself sends: errors about packets that left the
 		// client tap, and replies of its own servers and errors about
 		// packets that left the server tap.
 		chain{
 			name: "own", kind: nftables.ChainTypeRoute, hook: nftables.ChainHookOutput, priority: beforeTrack,
-			rules: slices.Concat([]rule{
-				{oif("lo"), accept()},
-			}, every(nil, func(f *family) []part { return []part{l4(f.icmpName, f.icmp), goTo(f.chain("own_quoted"))} })),
+			rules: slices.Concat([]rule{{oifIndex("lo", loopback), accept()}}, ownErrors),
 		},
 		chain{
 			name: "own_tracked", kind: nftables.ChainTypeRoute, hook: nftables.ChainHookOutput, priority: afterNAT,
-			rules: slices.Concat([]rule{
-				{oif("lo"), accept()},
-			}, towardsClient),
+			rules: slices.Concat([]rule{{oifIndex("lo", loopback), accept()}}, towardsClient),
 		})
 	return r
 }
@@ -151,17 +138,37 @@ func (f *family) flows() string    { return fmt.Sprintf("flows%d", f.number) }
 // chain gives the name of the family's chain of a kind.
 func (f *family) chain(name string) string { return fmt.Sprintf("%s%d", name, f.number) }
 
-// fromClient takes packets before conntrack. What is not taken ends accepted. A
+// breathing matches while the heartbeat lasts: if it lapses, steering stops, of old
+// flows as well as of new ones. To block, steering must go on.
+func (p *Plan) breathing() []part {
+	if p.Block {
+		return nil
+	}
+	return []part{alive()}
+}
+
+// arriving takes packets that come from no tap, before anybody has put fragments
+// together: a fragment is never steered, and as part of a packet it is known again
+// by its mark.
+func (f *family) arriving(p *Plan) []rule {
+	return []rule{
+		{f.wholeTCP(), goTo(f.chain("from_client"))},
+		{silent(f.is()), f.fragment(), p.setMark(p.fragmentMark()), accept()},
+		{tcp(), goTo(f.chain("from_client"))}, // behind extension headers of IPv6
+		slices.Concat(rule{l4(f.icmpName, f.icmp)}, p.breathing(), rule{goTo(f.chain("quoted"))}),
+	}
+}
+
+// fromClient takes TCP before conntrack. What is not taken ends accepted. A
 // packet that is in no set, as those of the other direction are, comes through
 // two lookups and no more.
 func (f *family) fromClient(p *Plan) []rule {
 	k := f.tuple()
 	in := func(set string, parts ...part) rule {
-		return slices.Concat(rule{silent(f.is()), silent(tcp()), k.in(set)}, unsigned(), parts)
+		return slices.Concat(rule{silent(f.is()), silent(tcp()), k.in(set)}, p.breathing(), unsigned(), parts)
 	}
 	return []rule{
-		{notTCP(), goTo(f.chain("other"))},
-		{silent(tcp()), opens(), goTo(f.chain("new"))},
+		slices.Concat(rule{silent(tcp()), opens()}, p.breathing(), rule{goTo(f.chain("new"))}),
 		in(f.flows(), k.updateLoaded(f.flows(), p.FlowTimeout), goTo("client")),
 		in(f.openings(), goTo(f.chain("opening"))),
 	}
@@ -275,13 +282,16 @@ func (f *family) quotedBy(target string) []rule {
 // toClient takes packets of the reply direction, and errors about those of the
 // original one. They do not keep the flow's element alive: what the client
 // acknowledges does.
-func (f *family) toClient() []rule {
+func (f *family) toClient(p *Plan) []rule {
 	k := f.original()
+	about := func(set string, what ...part) rule {
+		return slices.Concat(what, rule{k.in(set)}, p.breathing(), rule{goTo("server")})
+	}
 	return []rule{
-		{tcp(), k.in(f.flows()), goTo("server")},
-		{tcp(), k.in(f.openings()), goTo("server")},
-		{l4(f.icmpName, f.icmp), related(), k.in(f.flows()), goTo("server")},
-		{l4(f.icmpName, f.icmp), related(), k.in(f.openings()), goTo("server")},
+		about(f.flows(), tcp()),
+		about(f.openings(), tcp()),
+		about(f.flows(), l4(f.icmpName, f.icmp), related()),
+		about(f.openings(), l4(f.icmpName, f.icmp), related()),
 	}
 }
 
@@ -289,14 +299,17 @@ func (f *family) toClient() []rule {
 // where steering was gone for a while, and nobody else needed conntrack, it has not
 // seen what passed, and takes answers to that for invalid. Where there is NAT somebody
 // does, and these have other addresses.
-func (f *family) unbelieved() []rule {
+func (f *family) unbelieved(p *Plan) []rule {
 	k := f.reversed()
-	answer := func(set string) rule { return rule{silent(f.is()), silent(tcp()), k.in(set), goTo("server")} }
+	answer := func(set string) rule {
+		return slices.Concat(rule{silent(f.is()), silent(tcp()), k.in(set)}, p.breathing(), rule{goTo("server")})
+	}
 	return []rule{answer(f.flows()), answer(f.openings())}
 }
 
 // leg marks a packet for the tap of a leg by the side it arrived from. An
-// interface beats the prefixes, and the longest prefix the shorter ones.
+// interface beats the prefixes, and the longest prefix the shorter ones. More
+// clients are in the LAN than in the WAN.
 func (p *Plan) leg(r role) chain {
 	marked := accept()
 	if r == client {
@@ -312,6 +325,9 @@ func (p *Plan) leg(r role) chain {
 		Network
 		side Side
 	}{{p.LAN, LAN}, {p.WAN, WAN}}
+	if r == server {
+		slices.Reverse(networks)
+	}
 	for _, n := range networks {
 		for _, dev := range n.Interfaces {
 			rules = append(rules, rule{iif(dev), p.setMark(p.mark(r, n.side)), marked})
@@ -320,7 +336,9 @@ func (p *Plan) leg(r role) chain {
 			prefixes = append(prefixes, sided{x.Masked(), n.side})
 		}
 	}
-	slices.SortStableFunc(prefixes, func(a, b sided) int { return b.prefix.Bits() - a.prefix.Bits() })
+	slices.SortFunc(prefixes, func(a, b sided) int {
+		return cmp.Or(b.prefix.Bits()-a.prefix.Bits(), int(a.side)-int(b.side))
+	})
 	for _, x := range prefixes {
 		f := v4
 		if x.prefix.Addr().Is6() {
@@ -337,9 +355,10 @@ func (p *Plan) leg(r role) chain {
 
 // marked sends what is marked for the client tap there untracked. A tap that is
 // dying is no route any more: what was marked for it must be tracked, or it would
-// leave without NAT.
-func (p *Plan) marked() chain {
-	rules := []rule{{leadsTo(p.ClientTap), notrack(), accept()}}
+// leave without NAT. One that dies behind this rule leaves its blackhole (see
+// desired), and the packet's sender repeats it.
+func (p *Plan) marked(tap int) chain {
+	rules := []rule{{leadsTo(p.ClientTap, tap), notrack(), accept()}}
 	if p.Block {
 		rules = append(rules, rule{drop()})
 	} else {

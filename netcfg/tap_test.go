@@ -1,6 +1,7 @@
 package netcfg
 
 import (
+	"net"
 	"os"
 	"slices"
 	"strings"
@@ -111,7 +112,20 @@ func TestTextIsTheTable(t *testing.T) {
 				{Accelerate: true, From: two6},
 			},
 		}.withDefaults()
-		rs := steering(&p, families)
+		// Two devices that are there stand for the taps.
+		p.ClientTap, p.ServerTap = "lan", "wan"
+		var taps [roles]int
+		r.ok(r.box.Do(func() error {
+			for i := range taps {
+				dev, err := net.InterfaceByName(p.tap(role(i)))
+				if err != nil {
+					return err
+				}
+				taps[i] = dev.Index
+			}
+			return nil
+		}))
+		rs := steering(&p, taps, families)
 		rs.owner, rs.filled = false, nil
 		// Keys made of raw bytes are the one thing that nft's language has
 		// no type for.

@@ -67,7 +67,7 @@ func undoRules(h *netlink.Handle, names *Names, f *family) error {
 		if r.Protocol != routeProtocol || r.Priority < names.Preference || r.Priority > names.localPreference() {
 			continue
 		}
-		mine := ipRule{family: f, preference: r.Priority, mark: r.Mark, table: r.Table, delete: true}
+		mine := ipRule{family: f, preference: r.Priority, mark: r.Mark, table: r.Table, next: max(r.Goto, 0), delete: true}
 		if r.Mask != nil {
 			mine.mask = *r.Mask
 		}

@@ -79,8 +79,6 @@ func Up(ctx context.Context, plan Plan, log *zap.Logger) (_ *Steering, err error
 			log.Warn("family is not steered because the host does not forward it", zap.String("family", f.name))
 		}
 	}
-	want := desired(&plan, x)
-
 	keys := newSpreadKeys()
 	for r := range s.taps {
 		t, err := OpenTap(TapOptions{Name: plan.tap(role(r)), Queues: plan.Queues, Plain: plan.Plain})
@@ -93,11 +91,14 @@ func Up(ctx context.Context, plan Plan, log *zap.Logger) (_ *Steering, err error
 				log.Info("the kernel chooses queues in its own way, which takes longer: CAP_BPF is missing, or an old kernel", zap.Error(err))
 			}
 		}
-		if err := want.taps[r].apply(h); err != nil {
-			return nil, err
-		}
 		if !t.Offload && !plan.Plain {
 			log.Warn("tap has no virtio-net header: every frame is one MTU at most, which is slow", zap.String("tap", t.Name))
+		}
+	}
+	want := desired(&plan, x, s.indexes())
+	for _, t := range want.taps {
+		if err := t.apply(h); err != nil {
+			return nil, err
 		}
 	}
 	s.beats = beatFrames(s.taps[client])
@@ -132,6 +133,11 @@ func Up(ctx context.Context, plan Plan, log *zap.Logger) (_ *Steering, err error
 // open until Down, which closes them.
 func (s *Steering) Taps() (client, server *Tap) { return s.taps[0], s.taps[1] }
 
+// indexes gives those of the taps.
+func (s *Steering) indexes() [roles]int {
+	return [roles]int{s.taps[client].Index, s.taps[server].Index}
+}
+
 // Reload changes which connections are steered from now on. Known flows keep
 // their steering. What cannot change in a running process is an error: names,
 // marks, queues, sizes of sets and the way to fail.
@@ -148,7 +154,7 @@ func (s *Steering) Reload(plan Plan) error {
 	if old, now := s.plan.fixed(), plan.fixed(); !reflect.DeepEqual(old, now) {
 		return fmt.Errorf("netcfg: reload: taps, queues, names, marks, tables, set sizes and fail mode are fixed while accd runs: restart it (have %+v, want %+v)", old, now)
 	}
-	if err := s.nft.replace(steering(&plan, s.on)); err != nil {
+	if err := s.nft.replace(steering(&plan, s.indexes(), s.on)); err != nil {
 		return err
 	}
 	s.plan = plan

@@ -237,7 +237,7 @@ func TestBeatNoticesTampering(t *testing.T) {
 	r := newRouterLab(t)
 	r.echo(r.server, ":80")
 	for _, what := range []string{
-		"ip link set accd0 down", "ip link set accd1 down", "ip rule del pref 14", "ip -6 rule del pref 10", "ip route flush table 4040",
+		"ip link set accd0 down", "ip link set accd1 down", "ip rule del pref 15", "ip -6 rule del pref 11", "ip route flush table 4040",
 	} {
 		t.Run(what, func(t *testing.T) {
 			p := r.plan()

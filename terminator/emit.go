@@ -25,7 +25,7 @@ func (s *shard) pass(from splice.Side, f *link.Frame) {
 		payload = v.End - v.Data
 	}
 	s.count.out[to].add(v.End-v.L3, payload, int(f.Virtio.GSOSize))
-	s.sent(d.queue.Send(&f.Virtio, f.Bytes, nil))
+	s.forward(to, f)
 }
 
 // passLast passes the frame in view, the last of fl, and says by its source that it is.
@@ -82,7 +82,7 @@ func (s *shard) write(to splice.Side, source [6]byte) {
 		wire.FinishChecksum(s.head[:n], l4, p.Payload)
 	}
 	s.count.out[to].add(n-wire.EthLen+p.Len, p.Len, p.GSOSize)
-	s.sent(d.queue.Send(&s.virtio, s.head[:n], p.Payload))
+	s.post(to, &s.virtio, s.head[:n], p.Payload, s.virtio.GSOSize > 0)
 }
 
 // sent notes that a tap is gone.

@@ -24,6 +24,7 @@ func (c clock) now() mono.Time { return mono.Time(time.Since(c.epoch)) }
 
 // loop runs turns until the shard is told to quit or a tap is gone.
 func (s *shard) loop() error {
+	defer s.finish()
 	var vigil vigil
 	for !s.quit.Load() {
 		now := s.t.clock.now()
@@ -32,10 +33,17 @@ func (s *shard) loop() error {
 			return fmt.Errorf("terminator: shard %d: %w", s.index, s.err)
 		}
 		switch vigil.rest(now, next, s.frames) {
+		case none:
+			s.works()
 		case yield:
+			s.works()
+			s.deputies.rested = now
 			link.Yield()
 		case sleep:
-			if err := s.wait.Wait(next.Sub(s.t.clock.now())); err != nil {
+			if s.rests(now); s.assist() {
+				continue
+			}
+			if err := s.sleep(next.Sub(s.t.clock.now())); err != nil {
 				return err
 			}
 		}

@@ -64,6 +64,8 @@ type shard struct {
 	terms    terms
 	policy   *policy.Table
 	env      splice.Env
+	out      [2]outbox // by the splice.Side they lead to
+	deputies deputies
 	custody  splice.Counters
 	count    counters
 	fresh    list   // flows that something happened to
@@ -93,6 +95,7 @@ type shard struct {
 	header   wire.Header
 	virtio   wire.VirtioHeader
 	head     [wire.MaxHeader]byte
+	whole    [1][]byte
 
 	inbox    inbox
 	requests requests
@@ -131,6 +134,7 @@ func (s *shard) turn(now mono.Time) (next mono.Time) {
 		s.gap()
 	}
 	s.last = now
+	s.collect()
 	if s.pending.Swap(false) {
 		s.unpack()
 		s.answer()
@@ -144,7 +148,12 @@ func (s *shard) turn(now mono.Time) (next mono.Time) {
 		s.silent()
 	}
 	s.turns.Add(1)
-	if more || s.pending.Load() {
+	switch {
+	case s.pending.Load():
+		return now
+	case s.waits():
+		return now.Add(deputyLate)
+	case more:
 		return now
 	}
 	return min(s.wheel.Next(), now.Add(turnPeriod))
@@ -187,7 +196,7 @@ func (s *shard) ready(f *flow) {
 // Flows that something happened to come first, so that an ACK does not wait for
 // the bulk of others; those with more to send than their share take turns.
 func (s *shard) send() (more bool) {
-	for sent := 0; sent < turnSend; {
+	for sent := 0; sent < turnSend && !s.choked(); {
 		// What little a flow has to say goes first, but bulk gets its half.
 		first, then := &s.fresh, &s.busy
 		if sent >= turnSend/2 {

@@ -120,6 +120,7 @@ func (t *Terminator) newShard(i int, offload bool, ledger *splice.Ledger) (*shar
 	for side := range s.dev {
 		tap := &t.cfg.Taps[side]
 		s.dev[side] = device{queue: tap.Queues[i], mac: tap.MAC, neighbour: [6]byte{0x02, 0xac, 0xcd}, offload: offload}
+		s.out[side].queue = tap.Queues[i]
 		fds = append(fds, tap.Queues[i].FD())
 	}
 	// Any shard may get all flows, and handshakes that are split beyond them.

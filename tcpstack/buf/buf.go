@@ -3,6 +3,8 @@
 // Pool made it, so nothing here is locked.
 package buf
 
+import "slices"
+
 // SlabSize is the size in bytes of a slab. A slab is filled from its start with
 // whole frames, so it needs room for several of the largest.
 const SlabSize = 256 << 10
@@ -11,6 +13,7 @@ const SlabSize = 256 << 10
 type slab struct {
 	data []byte
 	refs int
+	loan uint64 // the last before it had no references any more
 	pool *Pool
 }
 
@@ -78,15 +81,21 @@ type Pool struct {
 	packed   *slab // being filled by Pack, never in free
 	packedTo int   // its first free byte
 	slabs    int   // slabs with references
+
+	lent, over uint64  // loans begun, and of them those that are over, in order
+	rest       []*slab // without references, but lent
 }
 
 // Room gives n bytes, at most SlabSize, to read a frame into. They are valid
 // until the next call of Room, but for what Keep has claimed.
 func (p *Pool) Room(n int) []byte {
-	if p.cur != nil && p.cur.refs == 0 {
+	if p.cur != nil && p.cur.refs == 0 && p.cur.loan <= p.over {
 		p.fill = 0
 	}
 	if p.cur == nil || SlabSize-p.fill < n {
+		if p.cur != nil && p.cur.refs == 0 {
+			p.leave(p.cur)
+		}
 		p.cur = p.take()
 		p.fill = 0
 	}
@@ -162,12 +171,12 @@ func (r *Ref) Grow(b []byte) bool {
 
 // pack gives a referenced place for n bytes among what is packed.
 func (p *Pool) pack(n int) (s *slab, at int) {
-	if p.packed != nil && p.packed.refs == 0 {
+	if p.packed != nil && p.packed.refs == 0 && p.packed.loan <= p.over {
 		p.packedTo = 0
 	}
 	if p.packed == nil || SlabSize-p.packedTo < n {
 		if p.packed != nil && p.packed.refs == 0 {
-			p.free = append(p.free, p.packed)
+			p.leave(p.packed)
 		}
 		p.packed, p.packedTo = p.take(), 0
 	}
@@ -194,6 +203,28 @@ func (p *Pool) Trim() {
 	p.free, p.idle = p.free[:n], n
 }
 
+// Lend says that what is referred to now stays readable for somebody who counts no
+// references, until Over. It gives the number of the loan, from 1 on.
+func (p *Pool) Lend() uint64 {
+	p.lent++
+	return p.lent
+}
+
+// Lent gives the number of the last loan.
+func (p *Pool) Lent() uint64 { return p.lent }
+
+// Over says that all loans up to the least of these numbers are over, and gives it.
+func (p *Pool) Over(upTo ...uint64) uint64 {
+	p.over = slices.Min(upTo)
+	k := 0
+	for k < len(p.rest) && p.rest[k].loan <= p.over {
+		k++
+	}
+	p.free = append(p.free, p.rest[:k]...)
+	p.rest = slices.Delete(p.rest, 0, k)
+	return p.over
+}
+
 func (p *Pool) take() *slab {
 	if n := len(p.free); n > 0 {
 		s := p.free[n-1]
@@ -207,7 +238,17 @@ func (p *Pool) take() *slab {
 
 func (p *Pool) put(s *slab) {
 	p.slabs--
+	s.loan = p.lent
 	if s != p.cur && s != p.packed {
-		p.free = append(p.free, s)
+		p.leave(s)
 	}
+}
+
+// leave takes a slab without references for others to fill, if it is not lent.
+func (p *Pool) leave(s *slab) {
+	if s.loan > p.over {
+		p.rest = append(p.rest, s)
+		return
+	}
+	p.free = append(p.free, s)
 }

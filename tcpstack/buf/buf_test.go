@@ -83,6 +83,36 @@ func TestBudget(t *testing.T) {
 	}
 }
 
+// What is lent is not written over before the loan is over, referred to or not.
+func TestLent(t *testing.T) {
+	var p Pool
+	a := p.Copy([]byte("lent"))
+	b := a.Bytes()
+	packed := p.Pack([][]byte{[]byte("packed")})
+	c := packed.Bytes()
+	first := p.Lend()
+	a.Release()
+	packed.Release()
+	p.Copy([]byte("later")).Release()
+	second := p.Lend()
+	for range 10 {
+		copy(p.Room(SlabSize), make([]byte, SlabSize))
+		p.Pack([][]byte{make([]byte, SlabSize)}).Release()
+	}
+	if string(b) != "lent" || string(c) != "packed" {
+		t.Fatalf("what is lent became %q and %q", b, c)
+	}
+	if n := p.Over(second, first-1); n != first-1 {
+		t.Errorf("Over gives %d, want %d", n, first-1)
+	}
+	if p.Room(SlabSize); string(b) != "lent" || len(p.rest) == 0 {
+		t.Fatal("what is lent was used again")
+	}
+	if p.Over(second); len(p.rest) != 0 || p.InUse() != 0 {
+		t.Errorf("%d slabs still rest, %d bytes are in use", len(p.rest), p.InUse())
+	}
+}
+
 // TestRandomOrder keeps, retains, slices and releases at random and checks that
 // no byte changes while it is referred to, and that slabs come back.
 func TestRandomOrder(t *testing.T) {

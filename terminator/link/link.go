@@ -61,9 +61,9 @@ type Queue interface {
 	// borrows all of them. vh is ignored where Caps has no Offload: then the
 	// frame must fit the MTU and its checksum be complete. A frame the
 	// device does not accept is dropped and counted; an error means the
-	// device is gone.
+	// device is gone. Any goroutine may call it, one at a time.
 	Send(vh *wire.VirtioHeader, head []byte, body [][]byte) error
-	// Dropped gives the number of frames that Send dropped.
+	// Dropped gives the number of frames that Send dropped; any goroutine may ask.
 	Dropped() uint64
 	Caps() Caps
 	// FD gives the descriptor to wait on, -1 if there is none.

@@ -3,6 +3,7 @@ package link
 import (
 	"errors"
 	"sync"
+	"sync/atomic"
 
 	"golang.org/x/sys/unix"
 
@@ -20,7 +21,7 @@ type Mem struct {
 	event   int // eventfd: readable while something waits
 	in      *memRing
 	peer    *Mem
-	dropped uint64
+	dropped atomic.Uint64
 }
 
 // memRing is a queue of frames whose memory is used again, what was used last
@@ -116,7 +117,7 @@ func (m *Mem) Send(vh *wire.VirtioHeader, head []byte, body [][]byte) error {
 		return errClosed
 	}
 	if r.n == memFrames {
-		m.dropped++
+		m.dropped.Add(1)
 		return nil
 	}
 	w := &r.frames[(r.head+r.n)%memFrames]
@@ -147,7 +148,7 @@ func (m *Mem) Waiting() int {
 }
 
 // Dropped gives the frames there was no room for.
-func (m *Mem) Dropped() uint64 { return m.dropped }
+func (m *Mem) Dropped() uint64 { return m.dropped.Load() }
 
 // Caps says what the queue pretends to be able to.
 func (m *Mem) Caps() Caps { return m.caps }

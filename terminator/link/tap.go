@@ -3,6 +3,7 @@ package link
 import (
 	"fmt"
 	"os"
+	"sync/atomic"
 	"syscall"
 	"unsafe"
 
@@ -21,7 +22,7 @@ const maxPieces = 256
 type Tap struct {
 	fd      int
 	caps    Caps
-	dropped uint64
+	dropped atomic.Uint64
 
 	// Scratch of Send, here so that nothing escapes per call.
 	vh  [wire.VirtioLen]byte
@@ -116,7 +117,7 @@ func (t *Tap) Send(vh *wire.VirtioHeader, head []byte, body [][]byte) error {
 			return fmt.Errorf("link: writing to the tap: %w", errno)
 		}
 		// No room, the device is down, or a header it does not like.
-		t.dropped++
+		t.dropped.Add(1)
 		return nil
 	}
 }
@@ -132,7 +133,7 @@ func (t *Tap) piece(n int, b []byte) int {
 }
 
 // Dropped gives the frames the kernel did not accept.
-func (t *Tap) Dropped() uint64 { return t.dropped }
+func (t *Tap) Dropped() uint64 { return t.dropped.Load() }
 
 // Caps says what the device can do.
 func (t *Tap) Caps() Caps { return t.caps }

@@ -1,0 +1,175 @@
+package terminator
+
+import (
+	"sync/atomic"
+	"time"
+
+	"accd/splice"
+	"accd/tcpstack/mono"
+	"accd/tcpstack/wire"
+	"accd/terminator/link"
+)
+
+// Ours: how long a shard works without a rest before it looks for a deputy; how many
+// frames that writes before it looks for frames of its own; and how long a frame
+// waits for it. To be woken takes it a part of that, and what waits longer comes
+// late.
+const (
+	deputyAfter = 500 * time.Microsecond
+	deputyBatch = 8
+	deputyLate  = 100 * time.Microsecond
+)
+
+// deputies is what a shard knows of the one that writes for it, and of the one that it
+// writes for.
+//
+// To write a frame is most of the work for bulk: the kernel forwards it in the
+// context of the writer, often as far as into the receiver's socket. A shard that
+// has so much of it that it does not come to rest, as with one large stream, leaves
+// superpackets to another that sleeps. It is no duty: one that has frames of its own
+// turns to them, and what no deputy writes in time the shard writes itself.
+type deputies struct {
+	// Of this shard as a deputy.
+	resting atomic.Bool           // it has no frames of its own, and may be asked
+	asleep  atomic.Bool           // and has to be woken
+	boss    atomic.Pointer[shard] // who has asked
+
+	// Of this shard as a boss.
+	deputy  *shard
+	rested  mono.Time // it last had nothing to do
+	written uint64    // by anybody from its outboxes, when last looked,
+	moved   mono.Time // and when that became more
+}
+
+// deputized reports whether another shard writes for s, and asks one if s has not
+// come to rest for long.
+func (s *shard) deputized() bool {
+	d := &s.deputies
+	if d.deputy != nil && d.deputy.deputies.boss.Load() == s {
+		return true
+	}
+	d.deputy = nil
+	if s.now.Sub(d.rested) < deputyAfter {
+		return false
+	}
+	for _, other := range s.t.shards {
+		if other != s && other.deputies.resting.Load() && other.deputies.boss.CompareAndSwap(nil, s) {
+			d.deputy = other
+			return true
+		}
+	}
+	return false
+}
+
+// alert wakes the deputy, if it sleeps.
+func (s *shard) alert() {
+	if d := s.deputies.deputy; d != nil && d.deputies.asleep.CompareAndSwap(true, false) {
+		d.wait.Wake()
+	}
+}
+
+// works says that s has work of its own: it is nobody's deputy.
+func (s *shard) works() {
+	if d := &s.deputies; d.resting.Load() {
+		d.resting.Store(false)
+		d.boss.Store(nil)
+	}
+}
+
+// rests says that s has nothing to do at now. It may be asked to write for another,
+// and needs no deputy.
+func (s *shard) rests(now mono.Time) {
+	d := &s.deputies
+	d.rested = now
+	d.resting.Store(true)
+	if d.deputy != nil && !s.waits() {
+		d.deputy.deputies.boss.CompareAndSwap(s, nil)
+		d.deputy = nil
+	}
+}
+
+// assist writes some of what waits at the shard's boss, and reports whether there
+// was anything.
+func (s *shard) assist() (did bool) {
+	boss := s.deputies.boss.Load()
+	if boss == nil {
+		return false
+	}
+	for side := range boss.out {
+		if boss.out[side].write(deputyBatch) > 0 {
+			did = true
+		}
+	}
+	return did
+}
+
+// sleep waits for frames, of its own or of its boss, or for d to pass.
+func (s *shard) sleep(d time.Duration) (err error) {
+	s.deputies.asleep.Store(true)
+	// What the boss puts into an outbox from here on wakes s.
+	if boss := s.deputies.boss.Load(); boss == nil || !boss.waits() {
+		err = s.wait.Wait(d)
+	}
+	s.deputies.asleep.Store(false)
+	return err
+}
+
+// post writes a frame to the tap that faces to. Bulk it leaves to a deputy, if there
+// is one, and then all that comes behind it.
+func (s *shard) post(to splice.Side, vh *wire.VirtioHeader, head []byte, body [][]byte, bulk bool) {
+	o := &s.out[to]
+	if o.len() == 0 && !(bulk && s.deputized()) {
+		s.sent(o.queue.Send(vh, head, body))
+		return
+	}
+	for o.len() == outboxSize {
+		o.finish()
+	}
+	o.put(vh, head, body, s.pool.Lend())
+	s.alert()
+}
+
+// waits reports whether something is not written yet.
+func (s *shard) waits() bool { return s.out[splice.Client].len()+s.out[splice.Server].len() > 0 }
+
+// choked reports whether so much waits to be written that there should be no more.
+func (s *shard) choked() bool {
+	return s.out[splice.Client].len() >= outboxEnough || s.out[splice.Server].len() >= outboxEnough
+}
+
+// collect takes back what was lent to outboxes and has been written, and writes what
+// comes late.
+func (s *shard) collect() {
+	d := &s.deputies
+	last := s.pool.Lent()
+	if s.pool.Over(last, s.out[splice.Client].loan(), s.out[splice.Server].loan()) == last {
+		d.moved = s.now
+		return
+	}
+	if n := s.out[splice.Client].written.Load() + s.out[splice.Server].written.Load(); n != d.written {
+		d.written, d.moved = n, s.now
+	}
+	if s.now.Sub(d.moved) >= deputyLate {
+		s.finish()
+	}
+}
+
+// finish sees to it that all is written.
+func (s *shard) finish() {
+	for side := range s.out {
+		s.out[side].finish()
+	}
+}
+
+// forward writes a frame that was received. What waits for a deputy is lent, as
+// other frames are.
+func (s *shard) forward(to splice.Side, f *link.Frame) {
+	if s.out[to].len() == 0 {
+		s.sent(s.out[to].queue.Send(&f.Virtio, f.Bytes, nil))
+		return
+	}
+	ref := f.Ref(0, len(f.Bytes))
+	s.whole[0] = ref.Bytes()
+	s.post(to, &f.Virtio, nil, s.whole[:], false)
+	ref.Release()
+}

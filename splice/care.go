@@ -6,6 +6,7 @@ package splice
 import (
 	"time"
 
+	"accd/tcpstack"
 	"accd/tcpstack/mono"
 )
 
@@ -13,6 +14,7 @@ import (
 const (
 	maxHeld    = 64 << 20 // when Terms leave it open
 	slowAfter  = time.Second
+	maxRide    = time.Millisecond // an ACK waits for data so long
 	careMin    = time.Millisecond
 	careMax    = 50 * time.Millisecond
 	careIdle   = time.Second // a window may stay closed for days
@@ -98,7 +100,17 @@ func (f *Flow) limit(far Side, rtt time.Duration) {
 	sender.SetBuffer(n)
 	if !c.split.on {
 		sender.SetAckLimit(n)
+		sender.SetRide(rideOn(conn))
 	}
+}
+
+// rideOn gives how long the ACK to an endpoint waits for what the one behind far says:
+// not at all if that cannot come so soon.
+func rideOn(far *tcpstack.Conn) time.Duration {
+	if srtt, _ := far.RTT(); srtt >= maxRide {
+		return 0
+	}
+	return maxRide
 }
 
 // slow stops acknowledging to the sender while the far end does not move:

@@ -73,6 +73,7 @@ type Path struct {
 	MTU                  uint16 // the largest IP packet in bytes that it carries
 	minAge               uint16 // how old MinRTT was when the last custody ended, seconds
 	mtuWait              uint8  // how long after Learned a larger MTU is worth a try, minutes
+	alone                uint8  // AckAlone of tcpstack.Snapshot
 }
 
 type dirFlags uint8
@@ -171,6 +172,7 @@ func (r *Record) snapshot(now mono.Time, side Side, s *tcpstack.Snapshot) {
 		RcvNxt:     me.Next,
 		RcvEdge:    me.Edge,
 		TSVal:      far.TSRecent,
+		AckAlone:   path.alone,
 		SRTT:       time.Duration(path.SRTT) * time.Microsecond,
 		RTTVar:     time.Duration(path.RTTVar) * time.Microsecond,
 		MinRTT:     time.Duration(path.MinRTT) * time.Microsecond,
@@ -206,6 +208,7 @@ func (r *Record) learn(now mono.Time, side Side, s *tcpstack.Snapshot) {
 	p.MTU = uint16(min(s.PathMTU, math.MaxUint16))
 	p.mtuWait = uint8(min((max(0, s.PathMTURaise.Sub(now))+time.Minute-1)/time.Minute, math.MaxUint8))
 	p.Bandwidth, p.Learned = clip(int(s.CC.Bandwidth>>10)), seconds(now)
+	p.alone = s.AckAlone
 	d.set(echoOwed, s.ECNEcho)
 	d.set(cwrOwed, s.ECNReduced)
 	d.flags = d.flags&^(3<<ectLostShift) | dirFlags(min(s.ECTLost, 3))<<ectLostShift

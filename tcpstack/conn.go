@@ -100,6 +100,7 @@ const (
 	sackDelay      = time.Millisecond       // Linux's tcp_comp_sack_delay_ns
 	sackHeld       = 44                     // Linux's tcp_comp_sack_nr
 	quickAcks      = 16                     // segments acknowledged at once in the beginning
+	inVain         = 16                     // small segments acknowledged at once after an ACK that waited for data in vain
 	challengeEvery = 500 * time.Millisecond // Linux's tcp_invalid_ratelimit (RFC 5961, 10)
 )
 
@@ -150,6 +151,7 @@ type Conn struct {
 	rcvEdge   uint64   // the largest right edge offered or relayed
 	buffer    int      // bytes beyond in.Base that the window offers
 	tune      autotune
+	ride      time.Duration
 	ackLimit  int // bytes beyond in.Base that are acknowledged; 0: all
 	reasm     reassembly
 	ack       ackState

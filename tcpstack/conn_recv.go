@@ -257,7 +257,7 @@ func (c *Conn) receiveData(now mono.Time, s *Segment) {
 		c.oweNow() // RFC 5681, 4.2: at once when a hole is filled
 		return
 	}
-	c.oweData(now, n+d)
+	c.oweData(now, n+d, s.Flags.Has(wire.PSH))
 	c.tuneReceive(now, s, n+d)
 }
 

@@ -113,6 +113,9 @@ func (c *Conn) Expire(now mono.Time) {
 	}
 	if c.ack.owed && c.ack.at <= now {
 		c.ack.now = true
+		if c.ack.rides {
+			c.ack.ackAlone()
+		}
 	}
 	if !c.cfg.Relay {
 		c.expireEnd(now)

@@ -4,6 +4,8 @@ package tcpstack
 // first.
 
 import (
+	"time"
+
 	"accd/tcpstack/buf"
 	"accd/tcpstack/mono"
 	"accd/tcpstack/wire"
@@ -222,6 +224,12 @@ func (c *Conn) SetBuffer(bytes int) { c.buffer = bytes }
 // SetAckLimit sets how many bytes beyond in.Base are acknowledged; what arrives
 // beyond waits in the Stream, unacknowledged. 0: no limit.
 func (c *Conn) SetAckLimit(bytes int) { c.ackLimit = bytes }
+
+// SetRide sets how long the ACK of a small segment waits for data to carry it, if no
+// other ACK is owed; 0: not at all. RFC 9293, 3.8.6.3 bounds the delay by 500 ms, but a
+// sender that holds back its next small segment until the last one is acknowledged
+// (RFC 896) waits for as long.
+func (c *Conn) SetRide(d time.Duration) { c.ride = d }
 
 // Hold stops acknowledging anything new while on; after it an ACK is owed.
 func (c *Conn) Hold(on bool) {

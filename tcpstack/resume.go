@@ -37,6 +37,7 @@ type Snapshot struct {
 	// RcvUnacked is how many bytes before RcvNxt were not acknowledged to the
 	// peer yet: an ACK of them is owed.
 	RcvUnacked int
+	AckAlone   uint8 // small segments whose ACK does not wait for data: see SetRide
 
 	// Timestamps, meaningful when Timestamps.
 	TSRecent    uint32    // of the peer
@@ -123,7 +124,7 @@ func (c *Conn) begin(now mono.Time, snap *Snapshot, in, out *Stream, cfg *Config
 	}
 	c.rcvEdge = in.end + uint64(max(0, snap.RcvEdge.Sub(snap.RcvNxt)))
 	c.nxt = c.una
-	c.ack.quick = quickAcks
+	c.ack.quick, c.ack.alone = quickAcks, snap.AckAlone
 	c.rtt.init(now, cfg.MinRTO, snap)
 	c.rate.deliveredAt, c.rate.firstSent = now, now
 	c.rec.point = c.una
@@ -160,7 +161,7 @@ func (c *Conn) Snapshot(s *Snapshot) {
 	s.SndClosed, s.RcvClosed = c.sndClosed, c.rcvClosed && c.acked == c.rcvNext()
 	s.SndUna, s.SndNxt = c.seq(c.una), c.seq(c.nxt)
 	s.SndWnd, s.MaxWnd = int(c.edge-c.una), c.maxWnd
-	s.RcvUnacked = 0
+	s.RcvUnacked, s.AckAlone = 0, c.ack.alone
 	s.RcvNxt, s.RcvEdge = c.rcvSeq(c.acked), c.rcvSeq(c.rcvEdge)
 	s.TSRecent, s.TSRecentAge, s.TSVal = c.tsRecent, c.tsRecentAge, c.tsVal
 	s.ECN, s.AwaitThird, s.TellSYNACK = c.ecn.agreed, false, false

@@ -12,9 +12,11 @@ import (
 type ackState struct {
 	owed     bool
 	now      bool      // at the end of this turn, not at at
+	rides    bool      // at comes soon: until then data of ours may carry it
 	at       mono.Time // when a delayed ACK is due
 	bytes    int       // received in order since the last ACK
 	quick    int       // segments still acknowledged at once
+	alone    uint8     // small segments whose ACK does not ride, since one did so in vain
 	full     int       // what a full segment of the peer seems to have; 0: ours
 	last     int       // bytes of the segment that came last
 	repeat   int       // further copies, for a peer that counts duplicate ACKs
@@ -27,12 +29,16 @@ type ackState struct {
 }
 
 // oweNow makes an ACK due at the end of the turn.
-func (c *Conn) oweNow() { c.ack.owed, c.ack.now, c.ack.at = true, true, 0 }
+func (c *Conn) oweNow() { c.ack.owed, c.ack.now, c.ack.rides, c.ack.at = true, true, false, 0 }
 
 // oweData makes an ACK due for n in-order bytes: at once for every second full
 // segment (RFC 5681, 4.2), else after the delay.
-func (c *Conn) oweData(now mono.Time, n int) {
+func (c *Conn) oweData(now mono.Time, n int, pushed bool) {
 	c.ack.bytes += n
+	if pushed && c.mayRide(n) {
+		c.ack.owed, c.ack.rides, c.ack.at = true, true, now.Add(c.ride)
+		return
+	}
 	if c.ack.bytes >= 2*c.rcvMSS() || c.ack.quick > 0 {
 		c.ack.quick--
 		c.oweNow()
@@ -42,6 +48,27 @@ func (c *Conn) oweData(now mono.Time, n int) {
 		c.ack.owed, c.ack.at = true, now.Add(delackTime)
 	}
 }
+
+// mayRide reports whether the ACK of n bytes waits for data to carry it (SetRide): a
+// small segment, as a request or the end of an answer is, while no other ACK is owed and
+// there may be data.
+// So a sender that has more to say, in small segments or in full ones, hears of them
+// as without.
+func (c *Conn) mayRide(n int) bool {
+	a := &c.ack
+	if c.ride == 0 || c.sndClosed || a.owed || a.bytes != n || n >= c.rcvMSS() {
+		return false
+	}
+	if a.alone > 0 {
+		a.alone--
+		return false
+	}
+	return true
+}
+
+// ackAlone is what becomes of an ACK that no data has carried. Peers that are answered
+// late, or that pause after an answer, usually do so again.
+func (a *ackState) ackAlone() { a.rides, a.alone = false, inVain }
 
 // oweSACK makes an ACK due for a segment behind a hole. RFC 5681, 4.2 wants one at
 // once; so it is for as many as say that something is lost. After that the sender
@@ -116,9 +143,10 @@ func (c *Conn) offer() uint64 {
 
 // updateDue reports whether the peer should hear of a larger window: what it
 // may still send has shrunk to half of what it could. That a handshake offers less
-// than the buffer (RFC 7323, 2.2) is no news before it has sent anything.
+// than the buffer (RFC 7323, 2.2) is no news before it has sent anything. An ACK that
+// may ride takes the news along.
 func (c *Conn) updateDue() bool {
-	if c.stats.Received == 0 && !c.cfg.Relay {
+	if c.stats.Received == 0 && !c.cfg.Relay || c.ack.rides {
 		return false
 	}
 	next, edge := c.rcvNext(), c.offer()
@@ -170,6 +198,6 @@ func (c *Conn) acknowledge(p *Packet) {
 		return
 	}
 	if c.ack.bytes = 0; c.ack.held == 0 {
-		c.ack.owed, c.ack.now = false, false
+		c.ack.owed, c.ack.now, c.ack.rides = false, false, false
 	}
 }

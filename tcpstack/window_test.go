@@ -3,6 +3,8 @@ package tcpstack
 import (
 	"testing"
 	"time"
+
+	"accd/tcpstack/wire"
 )
 
 // Linux, tcp_comp_sack_delay_ns and tcp_comp_sack_nr: the first three segments
@@ -112,4 +114,86 @@ func TestPeerSegmentSize(t *testing.T) {
 		s.advance(time.Hour)
 		s.flush()
 	}
+}
+
+// RFC 9293, 3.8.6.3 and RFC 1122, 4.2.3.2: the ACK of a small segment may wait for data
+// to carry it; that of a full one, of one that is not pushed, or of a second one may not.
+func TestACKRides(t *testing.T) {
+	const ride = time.Millisecond
+	s := tell(t, nil, nil)
+	s.c.SetRide(ride)
+	push := flags(wire.ACK | wire.PSH)
+	s.peer(0, 100, 0, push)
+	s.quiet()
+	s.advance(ride / 2)
+	s.write(300)
+	s.want("0:300 ack 100") // the answer carries it
+	s.peer(100, 100, 300, push)
+	s.quiet()
+	s.peer(200, 100, 300, push) // a second one: its sender does not wait, nor do we
+	s.want("300:300 ack 300")
+	s.peer(300, 100, 300)
+	s.want("300:300 ack 400")
+	s.peer(400, 1000, 300, push)
+	s.want("300:300 ack 1400")
+	s.peer(1400, 100, 300, push)
+	s.quiet()
+	if got := s.c.Deadline().Sub(s.now); got != ride {
+		t.Errorf("the ACK waits %v, want %v", got, ride)
+	}
+	s.advance(ride)
+	s.want("300:300 ack 1500")
+}
+
+// An ACK that waited in vain is followed by some that do not wait, in this custody and
+// the next.
+func TestACKRidesInVain(t *testing.T) {
+	const ride = time.Millisecond
+	s := tell(t, nil, nil)
+	s.c.SetRide(ride)
+	push := flags(wire.ACK | wire.PSH)
+	s.peer(0, 100, 0, push)
+	s.quiet()
+	s.advance(ride)
+	s.want("0:0 ack 100")
+	at := 100
+	for i := range inVain {
+		if i == inVain/2 {
+			var snap Snapshot
+			s.c.Snapshot(&snap)
+			s.c.Resume(s.now, &snap, &s.in, &s.out, config("reno"))
+			s.c.SetRide(ride)
+		}
+		s.peer(at, 100, 0, push)
+		at += 100
+		s.want("0:0 ack " + itoa(at))
+	}
+	s.peer(at, 100, 0, push)
+	s.quiet()
+	s.advance(ride)
+	s.want("0:0 ack " + itoa(at+100))
+}
+
+// Where the answer to what is acknowledged would be the data, none comes behind our FIN.
+func TestACKRidesOnNothing(t *testing.T) {
+	s := tell(t, nil, nil)
+	s.c.SetRide(time.Millisecond)
+	s.out.Close()
+	s.want("F 0:0 ack 0")
+	s.peer(0, 0, 1)
+	s.peer(0, 100, 1, flags(wire.ACK|wire.PSH))
+	s.want("1:1 ack 100")
+}
+
+// A window that may grow is told with the ACK that rides, not before it.
+func TestACKRidesWithWindow(t *testing.T) {
+	cfg := config("reno")
+	cfg.Relay = true
+	s := tell(t, cfg, nil)
+	s.c.SetRide(time.Millisecond)
+	s.c.SetBuffer(1 << 20)
+	s.peer(0, 100, 0, flags(wire.ACK|wire.PSH))
+	s.quiet()
+	s.advance(time.Millisecond)
+	s.want("0:0 ack 100")
 }

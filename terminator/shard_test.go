@@ -83,6 +83,7 @@ func TestStopReachesFlowsThatRest(t *testing.T) {
 	if s.custody.Entered != 1 || s.active != 1 {
 		t.Fatalf("%d custodies began", s.custody.Entered)
 	}
+	b.pass(2 * time.Millisecond) // the ACK waits no longer: what came is held
 	b.take(0)
 	s.drain()
 	request(web6)

@@ -20,6 +20,7 @@ const (
 	careIdle   = time.Second // a window may stay closed for days
 	unknownRTT = 100 * time.Millisecond
 	shutAfter  = 15 * time.Second
+	ownTime    = 2 * time.Millisecond   // of a round trip, where accd does not keep up, is its own
 	answers    = 500 * time.Millisecond // between those to segments without data; Linux's tcp_invalid_ratelimit
 )
 
@@ -87,16 +88,23 @@ func (t *Terms) held() int {
 func (f *Flow) limit(far Side, rtt time.Duration) {
 	c := f.c
 	conn, sender := &c.conn[far], &c.conn[far.Other()]
-	rate := conn.DeliveryRate()
-	if srtt, _ := conn.RTT(); srtt > 0 {
+	rate, srtt := conn.DeliveryRate(), time.Duration(0)
+	if srtt, _ = conn.RTT(); srtt > 0 {
 		_, inFlight, _ := conn.Congestion()
 		rate = max(rate, int64(float64(inFlight)/srtt.Seconds()))
+	}
+	n := bytesIn(rate, 2*rtt)
+	if share := f.env.Share; share > 0 {
+		// What is offered beyond what the paths take waits for accd itself, which
+		// makes round trips longer and so would allow still more.
+		_, least := sender.RTT()
+		n = min(n, bytesIn(rate, max(srtt-ownTime, 0)+2*least)+share)
 	}
 	most := f.terms.held()
 	if p := f.env.Pool; p.Budget > 0 && p.InUse() > p.Budget/4*3 {
 		most = minHeld // overload: held flows see a smaller window
 	}
-	n := min(max(int(2*float64(rate)*rtt.Seconds()), minHeld), most)
+	n = min(max(n, minHeld), most)
 	sender.SetBuffer(n)
 	if !c.split.on {
 		sender.SetAckLimit(n)
@@ -112,6 +120,9 @@ func rideOn(far *tcpstack.Conn) time.Duration {
 	}
 	return maxRide
 }
+
+// bytesIn gives what rate, in bytes per second, brings in d.
+func bytesIn(rate int64, d time.Duration) int { return int(float64(rate) * d.Seconds()) }
 
 // slow stops acknowledging to the sender while the far end does not move:
 // docs/custody.md, Slow far end.

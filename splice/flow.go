@@ -43,6 +43,9 @@ type Env struct {
 	// Steer asks for the flow's tuple to be put into the steering set again;
 	// nil: nobody listens.
 	Steer func(client wire.Tuple)
+	// Share is how many bytes of a flow may wait to be read, where the reader does
+	// not keep up and they wait for nothing else; 0: it keeps up.
+	Share int
 
 	free    spare[custody]
 	shadows spare[shadow]

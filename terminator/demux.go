@@ -114,6 +114,7 @@ func (s *shard) receiveTCP(from splice.Side, f *link.Frame, network splice.Netwo
 // offer gives the segment to its flow.
 func (s *shard) offer(fl *flow, from splice.Side, meta splice.Meta) splice.Disposition {
 	s.place(fl).heard = s.now
+	s.backlog.read(s.view.End-s.view.L3, fl.at)
 	s.current = fl
 	disposition := fl.Receive(s.now, from, &s.segment, meta)
 	s.current = nil

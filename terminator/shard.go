@@ -72,6 +72,7 @@ type shard struct {
 	busy     list   // flows that have used up their share of a turn
 	active   int    // flows not on the wire
 	frames   uint64 // read
+	backlog  backlog
 	swept    mono.Time
 	trimmed  mono.Time
 	sweep    int             // of age: what is below was not looked at yet
@@ -115,6 +116,7 @@ type requests struct {
 func (s *shard) init(now mono.Time) {
 	s.now, s.last, s.swept, s.trimmed = now, now, now, now
 	s.wheel.Init(now)
+	s.backlog.init(now)
 	s.many = aheadFlows
 	s.newFlows.tokens, s.newFlows.filled = time.Second, now
 	s.expire = func(f *flow) {
@@ -141,6 +143,7 @@ func (s *shard) turn(now mono.Time) (next mono.Time) {
 	}
 	more := s.readFrom(splice.Client)
 	more = s.readFrom(splice.Server) || more
+	s.env.Share = s.backlog.turn(now, more)
 	s.wheel.Advance(now, s.expire)
 	more = s.send() || more
 	s.age(now)

@@ -1,0 +1,69 @@
+package terminator
+
+import (
+	"testing"
+	"time"
+
+	"accd/splice"
+	"accd/tcpstack/mono"
+	"accd/tcpstack/wire"
+)
+
+// A shard that has found its taps empty lately keeps up, however much it carries. Where
+// it has not for too long, each flow that brings much has its part of what is carried in
+// queueTime, for as long as that goes on and a little longer. Those that bring little
+// take nothing from the others.
+func TestBacklog(t *testing.T) {
+	var b backlog
+	start := mono.Time(time.Hour)
+	b.init(start)
+	const frame, frames = 60_000, 20 // a millisecond
+	step := 0
+	turn := func(more bool) int {
+		for i := range frames {
+			b.read(frame, uint32((step*frames+i)*7/3)%4)
+		}
+		b.read(60, uint32(5+step))
+		now := start.Add(time.Duration(step) * time.Millisecond)
+		step++
+		return b.turn(now, more)
+	}
+	for range 100 {
+		if share := turn(step%2 != 0); share != 0 {
+			t.Fatalf("in step %d a share of %d", step, share)
+		}
+	}
+	for range 50 {
+		turn(true)
+	}
+	want := frame * frames * int(queueTime/time.Millisecond) / 4
+	if share := turn(true); share < want*9/10 || share > want*11/10 {
+		t.Errorf("a share of %d, want %d", share, want)
+	}
+	for range shareLasts / time.Millisecond {
+		if turn(false) == 0 {
+			t.Fatalf("no share in step %d, right after the backlog has gone", step)
+		}
+	}
+	turn(false)
+	if share := turn(false); share != 0 {
+		t.Errorf("a share of %d long after the backlog has gone", share)
+	}
+}
+
+// What waits in the taps of a shard reaches the flows as their share.
+func TestShareReachesFlows(t *testing.T) {
+	b := newBox(t, 1)
+	b.handshake(0, web4)
+	s := b.term.shards[0]
+	for range 30 {
+		for range 2 * turnFrames {
+			b.send(splice.Client, packet{tuple: web4, flags: wire.ACK, seq: 1001, ack: 5001, window: 512, options: &clientTS})
+		}
+		s.turn(b.now) // leaves half of them
+		if b.now = b.now.Add(time.Millisecond); s.env.Share != 0 {
+			return
+		}
+	}
+	t.Error("a shard that does not keep up gives no share")
+}

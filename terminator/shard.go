@@ -56,6 +56,7 @@ type shard struct {
 	now      mono.Time // of this turn
 	last     mono.Time // of the turn before
 	pool     buf.Pool
+	slabs    slabs // the pool's memory
 	wheel    timer.Wheel[*flow]
 	flows    flows
 	opening  *splice.Opening

@@ -131,6 +131,7 @@ func (t *Terminator) newShard(i int, offload bool, ledger *splice.Ledger) (*shar
 		s.flows.free()
 		return nil, err
 	}
+	s.pool.Memory = &s.slabs
 	s.opening = splice.NewOpening(t.cfg.Openings)
 	s.opening.Count = &s.custody
 	s.clients.seed, s.secret = rand.Uint64(), newSecret()
@@ -145,6 +146,7 @@ func (t *Terminator) newShard(i int, offload bool, ledger *splice.Ledger) (*shar
 func (s *shard) close() {
 	s.wait.Close()
 	s.flows.free()
+	s.slabs.free()
 }
 
 // obey makes a table the shard's policy, for new flows.

@@ -220,7 +220,7 @@ func (d *daemon) tryReload(ctx context.Context) error {
 
 // obey notes what table says of the daemon itself.
 func (d *daemon) obey(table *policy.Table) {
-	tuneCollector(table.Limits.Memory)
+	tuneCollector()
 	// The words of the configuration are those of zap.
 	if err := d.level.UnmarshalText([]byte(table.Log.Level)); err != nil {
 		d.log.Error("log level stays as it was", zap.Error(err))

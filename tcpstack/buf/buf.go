@@ -67,10 +67,19 @@ func (r Ref) Release() {
 	}
 }
 
+// Memory is where slabs lie.
+type Memory interface {
+	// Take gives SlabSize bytes.
+	Take() []byte
+	// Give takes back what Take gave; nobody refers to it any more.
+	Give(b []byte)
+}
+
 // Pool makes slabs and takes them back. The zero Pool is ready and has no
 // budget.
 type Pool struct {
-	Budget int // bytes of slabs that may be in use; 0: no limit
+	Budget int    // bytes of slabs that may be in use; 0: no limit
+	Memory Memory // nil: the collector's heap
 
 	cur  *slab // being filled, never in free
 	at   int   // where in cur the last Room begins
@@ -198,6 +207,12 @@ func (p *Pool) Full() bool { return p.Budget > 0 && p.InUse() >= p.Budget }
 // Trim gives up half of the slabs that were free all the time since it was called
 // last. Call it now and then, so that what a crowd needed goes when it has left.
 func (p *Pool) Trim() {
+	if p.Memory != nil {
+		for _, s := range p.free[:(p.idle+1)/2] {
+			p.Memory.Give(s.data)
+			s.data = nil // whoever refers to it all the same shall see that
+		}
+	}
 	n := copy(p.free, p.free[(p.idle+1)/2:])
 	clear(p.free[n:])
 	p.free, p.idle = p.free[:n], n
@@ -233,7 +248,13 @@ func (p *Pool) take() *slab {
 		p.idle = min(p.idle, n-1)
 		return s
 	}
-	return &slab{data: make([]byte, SlabSize), pool: p}
+	s := &slab{pool: p}
+	if p.Memory != nil {
+		s.data = p.Memory.Take()
+	} else {
+		s.data = make([]byte, SlabSize)
+	}
+	return s
 }
 
 func (p *Pool) put(s *slab) {

@@ -23,7 +23,7 @@ import (
 // A router lab: client — box — server, IPv4 and IPv6. The box masquerades
 // towards the server.
 type routerLab struct {
-	t                   *testing.T
+	t                   testing.TB
 	client, box, server *netlab.Namespace
 	dir                 string // of the journal
 }
@@ -35,7 +35,7 @@ const (
 	server4, server6 = "10.0.2.2", "fd00:2::2"
 )
 
-func newRouterLab(t *testing.T) *routerLab {
+func newRouterLab(t testing.TB) *routerLab {
 	t.Helper()
 	if os.Geteuid() != 0 {
 		t.Skip("needs root: it makes network namespaces")
@@ -330,7 +330,7 @@ func (p *peer) local() netip.AddrPort  { return p.LocalAddr().(*net.TCPAddr).Add
 func (p *peer) remote() netip.AddrPort { return p.RemoteAddr().(*net.TCPAddr).AddrPort() }
 
 // eventually waits until a condition holds.
-func eventually(t *testing.T, limit time.Duration, what string, holds func() bool) {
+func eventually(t testing.TB, limit time.Duration, what string, holds func() bool) {
 	t.Helper()
 	for deadline := time.Now().Add(limit); !holds(); {
 		if time.Now().After(deadline) {

@@ -2,9 +2,7 @@ package netcfg
 
 import (
 	"encoding/binary"
-	"net"
 	"slices"
-	"sync"
 	"testing"
 	"time"
 
@@ -27,25 +25,13 @@ func BenchmarkFrame(b *testing.B) {
 	p.Clauses = []Clause{{Ports: []PortRange{{81, 81}}}, {Accelerate: true}}
 	a := r.start(p)
 
-	// The last packet of each leg, as it comes out of its tap.
-	var mu sync.Mutex
-	var last [roles][]byte
-	a.relay.stop()
-	a.relay = startRelay(a.Steering, func(from, _ int, ip []byte) {
-		if ip[0] == 0x45 && ip[9] == unix.IPPROTO_TCP {
-			mu.Lock()
-			last[from] = slices.Clone(ip)
-			mu.Unlock()
-		}
-	})
+	last := a.last()
 	steered, native := r.dial(r.client, server4+":80"), r.dial(r.client, server4+":81")
 	r.ok(steered.exchange(1000, 5*time.Second))
 	r.ok(native.exchange(1000, 5*time.Second))
 	a.hang()
-	fromClient, fromServer := last[client], last[server]
-	answer := slices.Clone(fromServer) // as the server sends it, to the box
-	copy(answer[16:20], steered.seen.Addr().AsSlice())
-	binary.BigEndian.PutUint16(answer[22:], steered.seen.Port())
+	fromClient, fromServer := last(client), last(server)
+	answer := steered.answer(fromServer)
 	unsteered := slices.Clone(fromClient)
 	binary.BigEndian.PutUint16(unsteered[20:], native.local().Port())
 	binary.BigEndian.PutUint16(unsteered[22:], 81)
@@ -73,50 +59,4 @@ func BenchmarkFrame(b *testing.B) {
 			}
 		})
 	}
-}
-
-// wire writes to the cable that leads to a device of the box.
-func (r *routerLab) wire(from *netlab.Namespace, dev string) func([]byte) (int, []byte) {
-	return func(ip []byte) (fd int, frame []byte) {
-		r.t.Helper()
-		var to *net.Interface
-		r.ok(r.box.Do(func() (err error) { to, err = net.InterfaceByName(dev); return err }))
-		r.ok(from.Do(func() error {
-			eth0, err := net.InterfaceByName("eth0")
-			if err != nil {
-				return err
-			}
-			if fd, err = unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, 0); err != nil {
-				return err
-			}
-			frame = slices.Concat(to.HardwareAddr, eth0.HardwareAddr, []byte{8, 0}, ip)
-			return unix.Bind(fd, &unix.SockaddrLinklayer{Ifindex: eth0.Index})
-		}))
-		r.t.Cleanup(func() { unix.Close(fd) })
-		return fd, frame
-	}
-}
-
-// into writes to a tap.
-func (a *accd) into(r role) func([]byte) (int, []byte) {
-	t := a.Steering.taps[r]
-	return func(ip []byte) (int, []byte) {
-		from := NeighbourMAC(Unknown)
-		return int(t.Files[0].Fd()), slices.Concat(make([]byte, vnetHeaderLen), t.MAC[:], from[:], []byte{8, 0}, ip)
-	}
-}
-
-// checked gives a TCP packet with its checksums (RFC 9293, 3.1).
-func checked(ip []byte) []byte {
-	ip = slices.Clone(ip[:binary.BigEndian.Uint16(ip[2:])])
-	ip[10], ip[11] = 0, 0
-	binary.BigEndian.PutUint16(ip[10:], headerChecksum(ip[:20]))
-	tcp := ip[20:]
-	tcp[16], tcp[17] = 0, 0
-	sum := slices.Concat(ip[12:20], []byte{0, unix.IPPROTO_TCP}, binary.BigEndian.AppendUint16(nil, uint16(len(tcp))), tcp)
-	if len(sum)%2 == 1 {
-		sum = append(sum, 0)
-	}
-	binary.BigEndian.PutUint16(tcp[16:], headerChecksum(sum))
-	return ip
 }

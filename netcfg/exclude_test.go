@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"regexp"
+	"slices"
 	"syscall"
 	"testing"
 	"time"
@@ -66,61 +67,139 @@ func TestSignedAndMultipathAreNotSteered(t *testing.T) {
 }
 
 // A fragment of a steered flow goes natively, although conntrack puts it together
-// before most of the rules see it.
+// before it is routed.
 func TestFragmentsAreNotSteered(t *testing.T) {
+	const (
+		mark  = 0xfeed // in the urgent pointer, so that it is known again
+		first = 24     // bytes of the segment in its first fragment
+	)
+	for _, c := range []struct {
+		name, server string
+		header       func(next byte, n int) []byte // for n bytes behind it
+		fragments    func(segment []byte) [2][]byte
+	}{
+		{"IPv4", server4 + ":80", func(next byte, n int) []byte { return header4(n, 0) }, func(segment []byte) [2][]byte {
+			return [2][]byte{
+				append(header4(first, 0x2000), segment[:first]...),
+				append(header4(len(segment)-first, first/8), segment[first:]...),
+			}
+		}},
+		// RFC 8200, 4.5.
+		{"IPv6", "[" + server6 + "]:80", header6, func(segment []byte) [2][]byte {
+			return [2][]byte{
+				slices.Concat(header6(unix.IPPROTO_FRAGMENT, 8+first), []byte{unix.IPPROTO_TCP, 0, 0, 1, 0, 0, 0, 7}, segment[:first]),
+				slices.Concat(header6(unix.IPPROTO_FRAGMENT, 8+len(segment)-first), []byte{unix.IPPROTO_TCP, 0, 0, first, 0, 0, 0, 7}, segment[first:]),
+			}
+		}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			r := newRouterLab(t)
+			r.echo(r.server, ":80")
+			native := r.watchNative()
+			a := r.start(r.plan())
+			p := r.dial(r.client, c.server)
+			r.ok(p.exchange(1000, 5*time.Second))
+			before := native()
+			steered := make(chan bool, 16)
+			a.relay.stop()
+			a.relay = startRelay(a.Steering, func(_, _ int, ip []byte) {
+				tcp := ip[20:]
+				if ip[0]>>4 == 6 {
+					tcp = ip[40:]
+				}
+				if len(tcp) > 20 && binary.BigEndian.Uint16(tcp[18:]) == mark {
+					steered <- true
+				}
+			})
+			segment := make([]byte, 40)
+			binary.BigEndian.PutUint16(segment[0:], p.local().Port())
+			binary.BigEndian.PutUint16(segment[2:], 80)
+			segment[12], segment[13] = 5<<4, ack
+			binary.BigEndian.PutUint16(segment[18:], mark)
+			send := func(packets ...[]byte) {
+				for _, ip := range packets {
+					fd, frame := r.wire(r.client, "lan")(ip)
+					if _, err := unix.Write(fd, frame); err != nil {
+						t.Fatal(err)
+					}
+				}
+			}
+			send(append(c.header(unix.IPPROTO_TCP, len(segment)), segment...))
+			select {
+			case <-steered:
+			case <-time.After(2 * time.Second):
+				t.Fatal("the whole segment was not steered")
+			}
+			if got := native(); got != before {
+				t.Fatalf("before the fragments %s went natively, want %s", got, before)
+			}
+			parts := c.fragments(segment)
+			send(parts[:]...)
+			eventually(t, 2*time.Second, "the fragments go natively", func() bool { return native() != before })
+			select {
+			case <-steered:
+				t.Error("the fragments were steered")
+			default:
+			}
+		})
+	}
+}
+
+// header4 is that of a TCP packet from the client to the server (RFC 791, 3.1) with n
+// bytes behind it.
+func header4(n int, fragment uint16) []byte {
+	src, dst := netip.MustParseAddr(client4), netip.MustParseAddr(server4)
+	h := []byte{0x45, 0, 0, byte(20 + n), 0, 7, byte(fragment >> 8), byte(fragment), 64, unix.IPPROTO_TCP, 0, 0}
+	h = slices.Concat(h, src.AsSlice(), dst.AsSlice())
+	binary.BigEndian.PutUint16(h[10:], headerChecksum(h))
+	return h
+}
+
+// header6 is that of a packet from the client to the server (RFC 8200, 3).
+func header6(next byte, n int) []byte {
+	src, dst := netip.MustParseAddr(client6), netip.MustParseAddr(server6)
+	return slices.Concat([]byte{0x60, 0, 0, 0, 0, byte(n), next, 64}, src.AsSlice(), dst.AsSlice())
+}
+
+// So does a fragment of an answer: conntrack undoes its NAT when it is whole again.
+func TestFragmentsOfAnswersAreNotSteered(t *testing.T) {
 	r := newRouterLab(t)
 	r.echo(r.server, ":80")
-	native := r.watchNative()
+	r.run(r.box, "nft", "add table inet watch; add counter inet watch native; add chain inet watch pass { type filter hook forward priority 0; };"+
+		"add rule inet watch pass iifname wan oifname lan meta l4proto tcp counter name native")
+	native := func() string { return r.run(r.box, "nft", "list", "counter", "inet", "watch", "native") }
 	a := r.start(r.plan())
-	c := r.dial(r.client, server4+":80")
-	if err := c.exchange(1000, 5*time.Second); err != nil {
-		t.Fatal(err)
+	last := a.last()
+	p := r.dial(r.client, server4+":80")
+	r.ok(p.exchange(1000, 5*time.Second))
+	answer := p.answer(last(server))
+	send := func(ip []byte) {
+		fd, frame := r.wire(r.server, "wan")(ip)
+		_, err := unix.Write(fd, frame)
+		r.ok(err)
 	}
-	before := native()
-	const mark = 0xfeed // in the urgent pointer, so that it is known again
-	steered := make(chan bool, 16)
-	a.relay.stop()
-	a.relay = startRelay(a.Steering, func(_, _ int, ip []byte) {
-		if ip[9] == unix.IPPROTO_TCP && binary.BigEndian.Uint16(ip[20+18:]) == mark {
-			steered <- true
-		}
-	})
-
-	segment := make([]byte, 40)
-	binary.BigEndian.PutUint16(segment[0:], c.local().Port())
-	binary.BigEndian.PutUint16(segment[2:], 80)
-	segment[12], segment[13] = 5<<4, ack
-	binary.BigEndian.PutUint16(segment[18:], mark)
-	send := func(id uint16, frag uint16, body []byte) {
-		r.ok(r.client.Do(func() error {
-			fd, err := unix.Socket(unix.AF_INET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.IPPROTO_RAW)
-			if err != nil {
-				return err
-			}
-			defer unix.Close(fd)
-			src, dst := netip.MustParseAddr(client4).As4(), netip.MustParseAddr(server4).As4()
-			p := []byte{0x45, 0, 0, 0, byte(id >> 8), byte(id), byte(frag >> 8), byte(frag), 64, unix.IPPROTO_TCP, 0, 0}
-			p = append(append(append(p, src[:]...), dst[:]...), body...)
-			return unix.Sendto(fd, p, 0, &unix.SockaddrInet4{Addr: dst})
-		}))
-	}
-	// Whole, it is steered.
-	send(1, 0, segment)
-	select {
-	case <-steered:
-	case <-time.After(2 * time.Second):
-		t.Fatal("the whole segment was not steered")
-	}
+	before, frames := native(), a.relay.frames[server].Load()
+	send(answer)
+	eventually(t, 2*time.Second, "the whole answer is steered", func() bool { return a.relay.frames[server].Load() > frames })
 	if got := native(); got != before {
 		t.Fatalf("before the fragments %s went natively, want %s", got, before)
 	}
-	send(2, 0x2000, segment[:24])
-	send(2, 24/8, segment[24:])
+	frames = a.relay.frames[server].Load()
+	const first = 24
+	for _, part := range []struct {
+		fragment uint16
+		body     []byte
+	}{{0x2000, answer[20 : 20+first]}, {first / 8, answer[20+first:]}} {
+		ip := slices.Concat(answer[:20], part.body)
+		binary.BigEndian.PutUint16(ip[2:], uint16(len(ip)))
+		binary.BigEndian.PutUint16(ip[6:], part.fragment)
+		ip[10], ip[11] = 0, 0
+		binary.BigEndian.PutUint16(ip[10:], headerChecksum(ip[:20]))
+		send(ip)
+	}
 	eventually(t, 2*time.Second, "the fragments go natively", func() bool { return native() != before })
-	select {
-	case <-steered:
-		t.Error("the fragments were steered")
-	default:
+	if n := a.relay.frames[server].Load(); n != frames {
+		t.Errorf("%d frames were steered", n-frames)
 	}
 }
 

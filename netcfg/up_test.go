@@ -55,6 +55,11 @@ func TestBothLegsGoThroughTheTaps(t *testing.T) {
 			}
 		}
 	}
+	for _, tap := range []string{"accd0", "accd1"} {
+		if out := r.run(r.box, "ip", "-o", "link", "show", tap); !strings.Contains(out, "qdisc noqueue") {
+			t.Errorf("the tap has a queueing discipline: %s", out)
+		}
+	}
 	// veth gives superpackets, and the taps carry them.
 	for x := range roles {
 		if n := a.relay.largest[x].Load(); n < 20000 {

@@ -107,6 +107,9 @@ func TestFragmentsAreNotSteered(t *testing.T) {
 				if ip[0]>>4 == 6 {
 					tcp = ip[40:]
 				}
+				if ip[0]>>4 == 6 && ip[6] == unix.IPPROTO_FRAGMENT {
+					tcp = ip[48:]
+				}
 				if len(tcp) > 20 && binary.BigEndian.Uint16(tcp[18:]) == mark {
 					steered <- true
 				}

@@ -20,7 +20,7 @@ const (
 	careIdle   = time.Second // a window may stay closed for days
 	unknownRTT = 100 * time.Millisecond
 	shutAfter  = 15 * time.Second
-	ownTime    = 2 * time.Millisecond   // of a round trip, where accd does not keep up, is its own
+	ownTime    = 4 * time.Millisecond   // of a round trip, where accd does not keep up, may be its own
 	answers    = 500 * time.Millisecond // between those to segments without data; Linux's tcp_invalid_ratelimit
 )
 
@@ -98,7 +98,7 @@ func (f *Flow) limit(far Side, rtt time.Duration) {
 		// What is offered beyond what the paths take waits for accd itself, which
 		// makes round trips longer and so would allow still more.
 		_, least := sender.RTT()
-		n = min(n, bytesIn(rate, max(srtt-ownTime, 0)+2*least)+share)
+		n = min(n, bytesIn(rate, 2*(max(srtt-ownTime, 0)+least))+share)
 	}
 	most := f.terms.held()
 	if p := f.env.Pool; p.Budget > 0 && p.InUse() > p.Budget/4*3 {

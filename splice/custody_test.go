@@ -201,20 +201,20 @@ func TestLimitGrows(t *testing.T) {
 // share of its queue, whatever round trips and bursts look like, and takes no edge back.
 func TestShareOfQueue(t *testing.T) {
 	r := newRig(t)
-	r.scale[Server], r.window[Server] = 8, 4096
+	r.scale[Server], r.window[Server] = 8, 1024
 	r.handshake()
 	r.pass(Server, r.seg(Server, 0, 0, 0))
 	r.take(Client, r.seg(Client, 0, 1000, 0))
 	sent, acked := 1000, 0
 	edge := func() int { return r.flow.c.conn[Client].RcvEdge().Sub(r.isn[Client].Add(1)) }
-	// turns lets the server, 20 ms away, take all there is again and again, and gives what
-	// the client, at 2 ms, might have on its way in the end.
+	// turns lets the server, 2 ms away, take all there is again and again, and gives what
+	// the client, 2 ms away too, might have on its way in the end.
 	turns := func(n int) int {
 		for range n {
 			for room := edge(); sent+10_000 <= room; sent += 10_000 {
 				r.take(Client, r.seg(Client, sent, 10_000, 0))
 			}
-			r.advance(20 * time.Millisecond)
+			r.advance(2 * time.Millisecond)
 			for _, p := range r.out {
 				if p.to == Server {
 					acked = max(acked, p.seq+len(p.data)-1000) // something stays held
@@ -229,15 +229,15 @@ func TestShareOfQueue(t *testing.T) {
 		}
 		return edge() - acked
 	}
-	before := turns(50)
+	before := turns(200)
 	r.env.Share = 50_000
-	after := turns(50)
-	took := 4096 << 8 // in 20 ms: its window
+	after := turns(200)
+	took := 1024 << 8 // in 2 ms: its window
 	if after > before*2/3 || after < took {
-		t.Errorf("%d bytes could be on their way, %d with a share of %d; in 20 ms %d arrive", before, after, r.env.Share, took)
+		t.Errorf("%d bytes could be on their way, %d with a share of %d; in 2 ms %d arrive", before, after, r.env.Share, took)
 	}
 	r.env.Share = 0
-	if n := turns(50); n < before*2/3 {
+	if n := turns(200); n < before*2/3 {
 		t.Errorf("%d bytes can be on their way, %d could before there was a share", n, before)
 	}
 	r.out = nil

@@ -22,6 +22,7 @@ type BoxConfig struct {
 	Split     bool               // each leg has a handshake of its own
 	Paths     *pathmem.Table     // what earlier connections left; nil: nothing
 	Oblivious bool               // the rule says path_memory: false
+	Share     int                // bytes of the flow that may wait for a box that does not keep up; 0: it keeps up
 	Early     int                // with Split: clients answered before the server is asked, beyond so many by cookies; 0: none
 }
 
@@ -111,7 +112,7 @@ func (b *Box) start() {
 		return
 	}
 	b.opening = splice.NewOpening(16)
-	b.env = splice.Env{Pool: b.pool, Ledger: ledgers[0], Count: &b.count, Paths: b.cfg.Paths, Steer: b.steer}
+	b.env = splice.Env{Pool: b.pool, Ledger: ledgers[0], Count: &b.count, Paths: b.cfg.Paths, Steer: b.steer, Share: b.cfg.Share}
 	b.turned = b.sim.now
 }
 

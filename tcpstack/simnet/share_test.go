@@ -1,0 +1,58 @@
+package simnet
+
+import (
+	"testing"
+	"time"
+
+	"accd/splice"
+)
+
+// Flows that share the queue of an accd that does not keep up (docs/custody.md, Own queue)
+// still get what long paths take, whichever side they are on and whatever waits in
+// them: a limit that takes a path's own queue for accd's would slow the sender, and then
+// follow it down.
+func TestShareLeavesLongPathsAlone(t *testing.T) {
+	const mbit, bytes = 100, 40 << 20
+	lan := Symmetric(Impairments{Rate: 1e9 / 8, Delay: 100 * time.Microsecond, GRO: true})
+	for _, algorithm := range []string{"cubic", "bbr"} {
+		for _, where := range []struct {
+			name      string
+			near, far Path // of the client, of the server
+		}{
+			{"client far away", bottleneck(mbit, 100*time.Millisecond, 1, 0), lan},
+			{"client behind a long queue", bottleneck(mbit, 40*time.Millisecond, 8, 0), lan},
+			{"client behind losses", bottleneck(mbit, 40*time.Millisecond, 1, 0.0005), lan},
+			{"server far away", lan, bottleneck(mbit, 100*time.Millisecond, 1, 0)},
+			{"server behind a long queue", lan, bottleneck(mbit, 40*time.Millisecond, 8, 0)},
+			{"both far away", bottleneck(mbit, 40*time.Millisecond, 1, 0), bottleneck(mbit, 60*time.Millisecond, 1, 0)},
+		} {
+			download := func(share int) time.Duration {
+				s := New(1)
+				cfg := Config{
+					Hosts:   [2]HostConfig{endpoint(t, algorithm, 16<<20), endpoint(t, "cubic", 16<<20)},
+					Scripts: [2]Script{{Steps: []Step{{Bytes: 100}}, CloseLast: true}, {Steps: []Step{{Need: 100, Bytes: bytes}}}},
+					Near:    where.near, Far: where.far,
+					Box: BoxConfig{MaxBuffer: 32 << 20, Share: share},
+				}
+				for i := range cfg.Box.Legs {
+					cfg.Box.Legs[i] = cfg.Hosts[i].Stack
+				}
+				n := NewNetwork(s, cfg)
+				client := n.Hosts[splice.Client]
+				client.Connect()
+				if err := s.Run(time.Minute, func() bool { return client.Read() == bytes }); err != nil {
+					t.Fatal(err)
+				}
+				if client.Read() != bytes {
+					t.Fatalf("%s, %s: %d of %d bytes arrived", algorithm, where.name, client.Read(), bytes)
+				}
+				return s.Since()
+			}
+			alone, shared := download(0), download(mbit*1e6/8/500/4) // of 2 ms, among four
+			t.Logf("%-5s %-27s %v alone, %v with a share", algorithm, where.name, alone, shared)
+			if shared > alone*11/10 {
+				t.Errorf("%s, %s: %v with a share, %v alone", algorithm, where.name, shared, alone)
+			}
+		}
+	}
+}

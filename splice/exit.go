@@ -94,7 +94,7 @@ func (f *Flow) leave(now mono.Time, side Side) {
 		d.stamp(s.TSRecent, s.TSRecentAge)
 	}
 	// o: what the endpoint receives.
-	o.Acked = s.SndUna
+	o.Acked, o.twice = s.SndUna, false // what was said before custody is not said again
 	o.Own = s.SndUna.Add(s.SndWnd)
 	f.rec.learn(now, side, s)
 }

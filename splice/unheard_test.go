@@ -92,3 +92,26 @@ func TestUnheardAfterGap(t *testing.T) {
 	}
 	r.done()
 }
+
+// TestUnheardAfterCustody: what was said twice before a custody says nothing of what
+// custody was told, and has not passed on yet when it ends (I6).
+func TestUnheardAfterCustody(t *testing.T) {
+	r := newRig(t)
+	r.first, r.window = [2]uint16{4096, 4096}, [2]uint16{32, 256} // all 4096 bytes
+	r.handshake()
+	for range 2 {
+		r.pass(Client, r.seg(Client, 0, 0, 0))
+	}
+	r.enter(Client, 1000)
+	r.take(Client, r.seg(Client, 1000, 8000, 0)) // beyond the server's own window
+	r.take(Server, r.fin(Server, 0, 0, 1000))
+	r.out = nil
+	ack := r.seg(Client, 9000, 0, 1) // of the FIN
+	r.witness.Arrived(Client, ack)
+	r.flow.Receive(r.now, Client, ack, Meta{})
+	r.flow.Drain(r.now, Operator)
+	r.turn()
+	r.out = nil
+	r.pass(Server, r.fin(Server, 0, 0, 1000))
+	r.wantSilence()
+}

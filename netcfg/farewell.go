@@ -11,8 +11,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// FarewellMAC gives the Ethernet source address of a frame out of either tap that is
-// the last of its flow. The nft table has rules that delete the flow's element for
+// FarewellMAC gives the Ethernet source address of a TCP segment with FIN or RST out of
+// either tap that is the last of its flow. The nft table has rules that delete the flow's element for
 // it, and let it go on: no packet more, and no transaction of netlink, which costs a
 // hundred times as much.
 func FarewellMAC() [6]byte { return [6]byte{0x02, 0xac, 0xcd, 0, 1, 0} }
@@ -49,10 +49,11 @@ func (f *family) forgotten() rule {
 	return rule{silent(f.is()), silent(l4("udplite", farewellProtocol)), f.farewell().remove(f.flows()), drop()}
 }
 
-// Forget stops steering a flow that is over, and had no last frame to say so with:
-// its place in the set is free at once. It sends one small packet into the client tap, with the addresses of the
+// Forget stops steering a flow that is over, and had no last frame to say so with: its
+// place in the set is free at once. It sends one small packet into the client tap, with the addresses of the
 // client's packets and their ports behind the IP header, for which the nft table has
-// a rule that deletes the element. It does not block. A Steer that was asked for just before may be done after it.
+// a rule that deletes the element. It does not block. A Steer that was asked for just
+// before may be done after it.
 func (s *Steering) Forget(client, server netip.AddrPort) {
 	t := s.taps[0]
 	var room [vnetHeaderLen + 14 + 40 + 4]byte

@@ -30,7 +30,7 @@ func (s *shard) pass(from splice.Side, f *link.Frame) {
 
 // passLast passes the frame in view, the last of fl, and says by its source that it is.
 func (s *shard) passLast(fl *flow, from splice.Side, f *link.Frame) {
-	if s.parts(fl) {
+	if s.parts(fl, s.view.Flags()) {
 		copy(f.Bytes[6:], s.t.cfg.Farewell[:])
 	}
 	s.pass(from, f)
@@ -39,16 +39,17 @@ func (s *shard) passLast(fl *flow, from splice.Side, f *link.Frame) {
 // emitLast is emit for the last packet of fl.
 func (s *shard) emitLast(fl *flow, to splice.Side) {
 	source := s.dev[to].neighbour
-	if s.parts(fl) {
+	if s.parts(fl, s.packet.Flags) {
 		source = s.t.cfg.Farewell
 	}
 	s.write(to, source)
 }
 
-// parts reports whether the frame at hand may tell that the steering of fl, which is
-// Gone, is over, and notes that it is told.
-func (s *shard) parts(fl *flow) bool {
-	fl.parted = s.t.cfg.Farewell != [6]byte{} && fl.Why() != splice.Replaced
+// parts reports whether the frame at hand, of these flags, may tell that the steering
+// of fl, which is Gone, is over, and notes that it is told. The last frame may be an
+// ACK, as where two FINs have crossed: nobody looks whether such a one is the last.
+func (s *shard) parts(fl *flow, flags wire.Flags) bool {
+	fl.parted = flags.Any(wire.FIN|wire.RST) && s.t.cfg.Farewell != [6]byte{} && fl.Why() != splice.Replaced
 	return fl.parted
 }
 

@@ -91,3 +91,25 @@ func TestForgottenWithoutLastFrame(t *testing.T) {
 		t.Errorf("forgotten are %v, want %v", *forgotten, web4)
 	}
 }
+
+// Where the last frame of a flow is an ACK, as behind crossed FINs or the answer of a
+// half-closed connection, nobody would look whether it is the last: the flow is forgotten.
+func TestLastFrameIsAnACK(t *testing.T) {
+	b, forgotten := farewells(t)
+	b.handshake(0, web4)
+	for _, p := range []struct {
+		side splice.Side
+		packet
+	}{
+		{splice.Client, packet{tuple: web4, flags: wire.FIN | wire.ACK, seq: 1001, ack: 5001, window: 512, options: &clientTS}},
+		{splice.Server, packet{tuple: web4.Reverse(), flags: wire.FIN | wire.ACK, seq: 5001, ack: 1001, window: 512, options: &serverTS}},
+		{splice.Client, packet{tuple: web4, flags: wire.ACK, seq: 1002, ack: 5002, window: 512, options: &clientTS}},
+	} {
+		if b.through(p.side, p.packet) {
+			t.Errorf("%v of the %v ends steering by its source", p.flags, p.side)
+		}
+	}
+	if n := b.term.flows.Load(); n != 0 || len(*forgotten) != 1 || (*forgotten)[0] != web4 {
+		t.Errorf("%d flows are left, forgotten are %v, want %v", n, *forgotten, web4)
+	}
+}

@@ -44,8 +44,8 @@ type Config struct {
 	// Forget says that the flow of a client's tuple is over and needs no
 	// steering; called as Steer is. nil: nobody listens.
 	Forget func(client wire.Tuple)
-	// Farewell is the Ethernet source address of a frame that is the last of a flow, for
-	// which Forget is then not called; zero: there is none.
+	// Farewell is the Ethernet source address of a frame with FIN or RST that is the last
+	// of a flow, for which Forget is then not called; zero: there is none.
 	Farewell [6]byte
 	// Idle is how long a flow without packets is remembered: as long as its
 	// element in the steering set; 0: one hour.

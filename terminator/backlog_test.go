@@ -67,3 +67,20 @@ func TestShareReachesFlows(t *testing.T) {
 	}
 	t.Error("a shard that does not keep up gives no share")
 }
+
+// A turn that leaves something, the first in a long time, is no sign of a shard that
+// does not keep up: what it leaves has just come.
+func TestBacklogOfOneBurst(t *testing.T) {
+	var b backlog
+	now := mono.Time(time.Hour)
+	b.init(now)
+	for range 10 {
+		for _, more := range []bool{true, true, false} {
+			if share := b.turn(now, more); share != 0 {
+				t.Fatalf("a share of %d because of one burst", share)
+			}
+			now = now.Add(queueTime / 3)
+		}
+		now = now.Add(turnPeriod)
+	}
+}

@@ -70,8 +70,11 @@ func (s *shard) alert() {
 
 // works says that s has work of its own: it is nobody's deputy.
 func (s *shard) works() {
-	if d := &s.deputies; d.resting.Load() {
+	d := &s.deputies
+	if d.resting.Load() {
 		d.resting.Store(false)
+	}
+	if d.boss.Load() != nil { // also one that has asked a moment too late
 		d.boss.Store(nil)
 	}
 }
@@ -142,14 +145,12 @@ func (s *shard) choked() bool {
 func (s *shard) collect() {
 	d := &s.deputies
 	last := s.pool.Lent()
-	if s.pool.Over(last, s.out[splice.Client].loan(), s.out[splice.Server].loan()) == last {
-		d.moved = s.now
-		return
-	}
-	if n := s.out[splice.Client].written.Load() + s.out[splice.Server].written.Load(); n != d.written {
-		d.written, d.moved = n, s.now
-	}
-	if s.now.Sub(d.moved) >= deputyLate {
+	over := s.pool.Over(last, s.out[splice.Client].loan(), s.out[splice.Server].loan())
+	written := s.out[splice.Client].written.Load() + s.out[splice.Server].written.Load()
+	switch {
+	case over == last || written != d.written:
+		d.written, d.moved = written, s.now
+	case s.now.Sub(d.moved) >= deputyLate:
 		s.finish()
 	}
 }

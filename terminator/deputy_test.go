@@ -4,8 +4,10 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"accd/splice"
+	"accd/tcpstack/timer"
 	"accd/tcpstack/wire"
 	"accd/terminator/link"
 )
@@ -83,5 +85,96 @@ func TestDeputyLate(t *testing.T) {
 	boss.rests(b.now)
 	if deputy.deputies.boss.Load() != nil {
 		t.Error("a shard that rests keeps its deputy")
+	}
+}
+
+// A shard that asks another just as that finds frames of its own is turned down a
+// moment later.
+func TestDeputyAskedTooLate(t *testing.T) {
+	b := newBox(t, 2)
+	boss, deputy := b.term.shards[0], b.term.shards[1]
+	deputy.rests(b.now)
+	deputy.works()
+	if !deputy.deputies.boss.CompareAndSwap(nil, boss) { // having seen it rest before
+		t.Fatal("somebody has asked already")
+	}
+	boss.deputies.deputy = deputy
+	if deputy.works(); boss.deputized() {
+		t.Error("a shard that has frames of its own is a deputy")
+	}
+}
+
+// What waits is written deputyLate after it was made, however long nothing was
+// made before.
+func TestDeputyNeverCame(t *testing.T) {
+	b := newBox(t, 1)
+	s := b.term.shards[0]
+	o := &s.out[splice.Client]
+	for range 3 {
+		b.now = b.now.Add(time.Second)
+		s.now = b.now
+		s.collect()
+		o.put(&wire.VirtioHeader{}, make([]byte, 60), nil, s.pool.Lend())
+		s.now = b.now.Add(deputyLate - 1)
+		if s.collect(); !s.waits() {
+			t.Fatal("what waits for a deputy is written at once")
+		}
+		s.now = b.now.Add(deputyLate)
+		if s.collect(); s.waits() {
+			t.Fatal("what waits for a deputy is late")
+		}
+	}
+}
+
+// A shard whose frames wait for a deputy comes back for what else it has to do.
+func TestTurnsWhileFramesWait(t *testing.T) {
+	b := newBox(t, 1)
+	b.handshake(0, web4)
+	s := b.term.shards[0]
+	fl := s.attend(&web4)
+	b.turn()
+	s.wheel.Arm(&fl.timer, b.now.Add(1)) // due a timer.Tick from now at most
+	s.out[splice.Client].put(&wire.VirtioHeader{}, make([]byte, 60), nil, s.pool.Lend())
+	if next := s.guarded(b.now); next > b.now.Add(timer.Tick) || next <= b.now {
+		t.Errorf("the next turn is in %v, a flow wants one in %v", next.Sub(b.now), timer.Tick)
+	}
+	for range turnFrames + 1 {
+		b.send(splice.Server, packet{tuple: ssh4.Reverse(), flags: wire.ACK, seq: 1, net: splice.WAN})
+	}
+	if next := s.guarded(b.now); next != b.now {
+		t.Errorf("frames wait to be read, and the next turn is in %v", next.Sub(b.now))
+	}
+}
+
+// The end of a stop waits for no deputy.
+func TestKillWithoutDeputy(t *testing.T) {
+	b := newBox(t, 1)
+	x := newTransfer(b, web4, true)
+	x.run(1 << 20)
+	x.deaf = true
+	x.step() // something is held
+	boss := b.term.shards[0]
+	for o := &boss.out[splice.Server]; !boss.choked(); {
+		o.put(&wire.VirtioHeader{}, packet{tuple: ssh4}.frame(), nil, boss.pool.Lend())
+	}
+	done := make(chan int)
+	go func() { done <- boss.kill() }()
+	select {
+	case killed := <-done:
+		if killed != 1 {
+			t.Errorf("%d flows were reset, want 1", killed)
+		}
+	case <-time.After(10 * time.Second):
+		t.Fatal("the shard hangs")
+	}
+	boss.finish()
+	resets := 0
+	for _, g := range b.take(0) {
+		if g.view.Flags().Has(wire.RST) {
+			resets++
+		}
+	}
+	if resets != 2 {
+		t.Errorf("%d resets, want one to each end", resets)
 	}
 }

@@ -46,7 +46,7 @@ type device struct {
 
 // shard does all work for the flows whose packets the kernel puts into one
 // queue of both taps. Nothing of it is touched by another goroutine but inbox,
-// requests, pending, turns and quit.
+// requests, pending, turns and quit, and, by a deputy, out and part of deputies.
 type shard struct {
 	t     *Terminator
 	index int
@@ -146,21 +146,19 @@ func (s *shard) turn(now mono.Time) (next mono.Time) {
 	more = s.readFrom(splice.Server) || more
 	s.env.Share = s.backlog.turn(now, more)
 	s.wheel.Advance(now, s.expire)
-	more = s.send() || more
+	unsent := s.send()
 	s.age(now)
 	if s.stopping && s.active == 0 {
 		s.silent()
 	}
 	s.turns.Add(1)
-	switch {
-	case s.pending.Load():
+	switch next = min(s.wheel.Next(), now.Add(turnPeriod)); {
+	case more || s.pending.Load() || unsent && !s.choked():
 		return now
 	case s.waits():
-		return now.Add(deputyLate)
-	case more:
-		return now
+		return min(next, now.Add(deputyLate))
 	}
-	return min(s.wheel.Next(), now.Add(turnPeriod))
+	return next
 }
 
 // readFrom receives what waits at a tap, up to a turn's share, and reports
@@ -380,6 +378,7 @@ func (s *shard) kill() (killed int) {
 		s.ready(f)
 	})
 	for s.send() {
+		s.finish()
 	}
 	return killed
 }

@@ -1,8 +1,6 @@
 package terminator
 
 import (
-	"fmt"
-
 	"golang.org/x/sys/unix"
 
 	"accd/tcpstack/buf"
@@ -18,8 +16,8 @@ type slabs struct {
 func (m *slabs) Take() []byte {
 	b, err := unix.Mmap(-1, 0, buf.SlabSize, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANON)
 	if err != nil {
-		// As where the heap cannot grow.
-		panic(fmt.Sprintf("terminator: memory for payload: %v: lower limits.memory, or raise the limit of address space (ulimit -v)", err))
+		// The heap may have what the system does not give, or knows how to fail.
+		return make([]byte, buf.SlabSize)
 	}
 	if m.mapped == nil {
 		m.mapped = make(map[*byte][]byte)
@@ -30,8 +28,10 @@ func (m *slabs) Take() []byte {
 
 // Give gives a slab back to the system.
 func (m *slabs) Give(b []byte) {
-	delete(m.mapped, &b[0])
-	_ = unix.Munmap(b)
+	if _, mapped := m.mapped[&b[0]]; mapped {
+		delete(m.mapped, &b[0])
+		_ = unix.Munmap(b)
+	}
 }
 
 // free gives all back, in use or not.

@@ -42,3 +42,11 @@ func TestSlabs(t *testing.T) {
 		t.Errorf("%d slabs outlive the shard", len(m.mapped))
 	}
 }
+
+// What the heap had to give, since the system did not, is left to the collector.
+func TestSlabOfTheHeap(t *testing.T) {
+	var m slabs
+	b := make([]byte, buf.SlabSize)
+	m.Give(b)
+	b[0] = 1 // it would be a fault if it had been unmapped
+}

@@ -1,6 +1,7 @@
 // Package buf holds the bytes in custody: slabs that frames are read into, and
 // counted references to pieces of them. A slab never leaves the shard whose
-// Pool made it, so nothing here is locked.
+// Pool made it, so nothing here is locked: others may read what is lent to them, and
+// say in their own way when they have.
 package buf
 
 import "slices"

@@ -63,7 +63,7 @@ func NewServer(source Source, log *zap.Logger) *http.Server {
 	handle("GET /v1/flows/{id}", func(ctx context.Context, r *http.Request) (any, error) {
 		list, err := source.Flows(ctx, terminator.Filter{ID: r.PathValue("id")})
 		if err == nil && len(list) == 0 {
-			err = &refusal{http.StatusNotFound, fmt.Sprintf("no flow %q: it may have ended; accd flows list shows those there are", r.PathValue("id"))}
+			err = &refusal{http.StatusNotFound, fmt.Sprintf("flow %q may have ended: accd flows list shows those there are", r.PathValue("id"))}
 		}
 		return flows(list), err
 	})

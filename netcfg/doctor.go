@@ -3,6 +3,7 @@ package netcfg
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"net"
 	"os"
@@ -81,11 +82,19 @@ func (d *doctor) privileges() {
 func (d *doctor) tunDevice() {
 	f, err := os.OpenFile("/dev/net/tun", os.O_RDWR, 0)
 	if err != nil {
-		d.add("tun", Fail, err.Error(), "modprobe tun; in a container pass --device /dev/net/tun; in a unit DeviceAllow=/dev/net/tun rw")
+		d.add("tun", Fail, err.Error(), tunRemedy(err))
 		return
 	}
 	f.Close()
 	d.add("tun", OK, "/dev/net/tun can be opened", "")
+}
+
+// tunRemedy says what helps against an error of opening the device of taps.
+func tunRemedy(err error) string {
+	if errors.Is(err, fs.ErrPermission) {
+		return "run as root; in a container pass --device /dev/net/tun; in a unit DeviceAllow=/dev/net/tun rw"
+	}
+	return "modprobe tun; in a container pass --device /dev/net/tun"
 }
 
 // nfTables loads the whole table, dormant, under a name of its own: whether the

@@ -2,6 +2,7 @@ package netcfg
 
 import (
 	"context"
+	"io/fs"
 	"net/netip"
 	"strings"
 	"testing"
@@ -9,6 +10,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"go.uber.org/zap"
+	"golang.org/x/sys/unix"
 )
 
 // doctor gives the checks in the box that are not ok, by name, and fails on a
@@ -106,5 +108,22 @@ func TestDoctorFindsTraps(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// Who is not allowed to open the device is not told to load a module.
+func TestTunRemedy(t *testing.T) {
+	for _, c := range []struct {
+		err    error
+		remedy string
+	}{
+		{&fs.PathError{Op: "open", Path: "/dev/net/tun", Err: unix.EACCES}, "run as root"},
+		{&fs.PathError{Op: "open", Path: "/dev/net/tun", Err: unix.EPERM}, "run as root"}, // a container's list of devices says so
+		{&fs.PathError{Op: "open", Path: "/dev/net/tun", Err: unix.ENOENT}, "modprobe tun"},
+		{&fs.PathError{Op: "open", Path: "/dev/net/tun", Err: unix.ENODEV}, "modprobe tun"},
+	} {
+		if got := tunRemedy(c.err); !strings.HasPrefix(got, c.remedy) {
+			t.Errorf("%v: remedy %q, want %q first", c.err, got, c.remedy)
+		}
 	}
 }

@@ -55,7 +55,7 @@ func load(path string) (*policy.Table, *policy.Problems, error) {
 	src, err := os.ReadFile(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return nil, nil, fail(exitConfig, "there is no configuration file %s: copy the example accd.yaml there, or name another", path)
+		return nil, nil, fail(exitConfig, "there is no configuration file %s: begin with a copy of deploy/accd.yaml, or name another", path)
 	case errors.Is(err, fs.ErrPermission):
 		return nil, nil, fail(exitPermission, "configuration: %w", err)
 	case err != nil:

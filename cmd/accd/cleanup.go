@@ -24,7 +24,7 @@ func cleanupCommand() *cobra.Command {
 			if err := needRoot("accd cleanup"); err != nil {
 				return err
 			}
-			settings, err := loadOrDefault(c, config)
+			settings, _, err := loadOrDefault(c, config)
 			if err != nil {
 				return err
 			}
@@ -50,19 +50,19 @@ func cleanup(t *policy.Table, log *zap.Logger) (err error) {
 }
 
 // loadOrDefault gives the settings of a configuration file, and those of an
-// empty one if nobody named a file and there is none at the default place.
-func loadOrDefault(c *cobra.Command, path string) (*policy.Table, error) {
+// empty one, and false, if nobody named a file and there is none at the default place.
+func loadOrDefault(c *cobra.Command, path string) (_ *policy.Table, found bool, _ error) {
 	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) && !c.Flags().Changed("config") {
 		t, _ := policy.Parse("default", []byte("version: 1\nrules: [{ name: default, action: pass }]\n"))
-		return t, nil
+		return t, false, nil
 	}
 	table, problems, err := load(path)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	if table == nil {
 		fmt.Fprint(c.ErrOrStderr(), problems)
-		return nil, &exitError{code: exitConfig}
+		return nil, false, &exitError{code: exitConfig}
 	}
-	return table, nil
+	return table, true, nil
 }

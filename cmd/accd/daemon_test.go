@@ -264,7 +264,7 @@ func TestDaemon(t *testing.T) {
 	}
 	b.want(b.start("flows", "show", flows.Flows[0].ID, "--socket", b.socket), exitOK,
 		"flow "+flows.Flows[0].ID, "rule default (line 5)", "side wan", "side lan", "bbr", "cubic")
-	b.want(b.start("flows", "show", "nope", "--socket", b.socket), exitFailed, "no flow \"nope\"")
+	b.want(b.start("flows", "show", "nope", "--socket", b.socket), exitFailed, "no such flow: flow \"nope\" may have ended")
 	curl, err := b.box.Run(t.Context(), "curl", "-sS", "--unix-socket", b.socket, "http://accd/v1/status")
 	if err != nil || !strings.HasPrefix(curl, `{"api":1,`) {
 		t.Errorf("curl: %v\n%s", err, curl)

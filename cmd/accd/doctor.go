@@ -19,9 +19,12 @@ func doctorCommand() *cobra.Command {
 		Short: "Tell what on this host keeps accd from working, and what to do about it",
 		Args:  cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			table, err := loadOrDefault(c, config)
+			table, found, err := loadOrDefault(c, config)
 			if err != nil {
 				return err
+			}
+			if !found {
+				fmt.Fprintf(c.ErrOrStderr(), "there is no %s: the host is checked for a configuration that names no interface; name yours with -c\n", config)
 			}
 			checks := netcfg.Doctor(plan(table, table))
 			if out.json() {

@@ -49,7 +49,7 @@ func TestCommands(t *testing.T) {
 		}, nil},
 		{"check -o json " + valid, exitOK, []string{`"problems": []`}, nil},
 		{"check -o json " + broken, exitConfig, []string{`"line": 3`, `"column": 30`, `"severity": "error"`}, nil},
-		{"check " + dir + "/none.yaml", exitConfig, nil, []string{"there is no configuration file " + dir + "/none.yaml"}},
+		{"check " + dir + "/none.yaml", exitConfig, nil, []string{"there is no configuration file " + dir + "/none.yaml", "deploy/accd.yaml"}},
 		{"run -c " + broken, exitConfig, nil, []string{`unknown action "accelrate"`, "1 error"}},
 		{"run -c " + dir + "/none.yaml", exitConfig, nil, []string{"there is no configuration file"}},
 		{"doctor -c " + broken, exitConfig, nil, []string{`unknown action "accelrate"`}},
@@ -66,6 +66,18 @@ func TestCommands(t *testing.T) {
 		expect(t, c.args+": standard output", stdout.String(), c.stdout)
 		expect(t, c.args+": standard error", stderr.String(), c.stderr)
 	}
+}
+
+// Who names no configuration, and has none at the default place, is told what the
+// host was checked for.
+func TestDoctorWithoutConfiguration(t *testing.T) {
+	if _, err := os.Stat(defaultConfig); err == nil {
+		t.Skip(defaultConfig + " exists")
+	}
+	var stdout, stderr bytes.Buffer
+	run([]string{"doctor"}, &stdout, &stderr)
+	expect(t, "doctor: standard output", stdout.String(), []string{"in the way"})
+	expect(t, "doctor: standard error", stderr.String(), []string{"there is no " + defaultConfig, "-c"})
 }
 
 func expect(t *testing.T, what, got string, want []string) {

@@ -1,6 +1,7 @@
 package terminator
 
 import (
+	"context"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -176,5 +177,32 @@ func TestKillWithoutDeputy(t *testing.T) {
 	}
 	if resets != 2 {
 		t.Errorf("%d resets, want one to each end", resets)
+	}
+}
+
+// Shards that run by themselves find deputies, wake them and do without them, and no byte
+// of a long download is lost, changed or moved.
+func TestDeputyOfRunningShards(t *testing.T) {
+	b := newBox(t, 2)
+	x := newTransfer(b, web4, true)
+	x.check, x.running = true, true
+	ctx, stop := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- b.term.Run(ctx) }()
+	t.Cleanup(func() {
+		stop()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+	made := &b.term.shards[0].out[splice.Client].made
+	for end := time.Now().Add(20 * time.Second); x.got < 16<<20 || made.Load() < outboxSize; {
+		before := x.got
+		if x.step(); x.got == before {
+			link.Yield()
+		}
+		if time.Now().After(end) {
+			t.Fatalf("%d bytes came, and %d frames were given to a deputy", x.got, made.Load())
+		}
 	}
 }

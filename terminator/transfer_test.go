@@ -26,6 +26,7 @@ type transfer struct {
 	check    bool
 	paused   bool // the server sends nothing
 	deaf     bool // the client neither reads nor answers
+	running  bool // the shards make turns by themselves
 	scratch  []byte
 	frame    link.Frame
 	view     wire.View
@@ -78,8 +79,10 @@ func (x *transfer) step() {
 		x.put(0, splice.Server, vh, f)
 		x.nxt += size
 	}
-	x.now = x.now.Add(50 * time.Microsecond)
-	for x.term.shards[0].guarded(x.now) == x.now {
+	if !x.running {
+		x.now = x.now.Add(50 * time.Microsecond)
+		for x.term.shards[0].guarded(x.now) == x.now {
+		}
 	}
 	for {
 		ok, err := x.ends[0][splice.Server].Recv(&x.pool, &x.frame)
@@ -129,7 +132,9 @@ func (x *transfer) receive() {
 	if max := int(x.frame.Virtio.GSOSize); max > segment || max == 0 && len(p) > segment {
 		x.t.Fatalf("segments of %d bytes, payload %d", max, len(p))
 	}
-	if off := int(v.Seq().Uint32() - 5001); off != x.got {
+	if off := int(v.Seq().Uint32() - 5001); x.running && off+len(p) <= x.got {
+		return // with a real clock it may be repeated
+	} else if off != x.got {
 		x.t.Fatalf("byte %d came, %d was next", off, x.got)
 	}
 	if x.check {

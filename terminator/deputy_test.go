@@ -206,3 +206,46 @@ func TestDeputyOfRunningShards(t *testing.T) {
 		}
 	}
 }
+
+// A deputy that sleeps is woken by the first frame for it, and one that is about to sleep
+// does not when something waits already.
+func TestDeputyIsWoken(t *testing.T) {
+	b := newBox(t, 2)
+	boss, deputy := b.term.shards[0], b.term.shards[1]
+	deputy.rests(b.now)
+	for _, before := range []bool{false, true} {
+		post := func() {
+			boss.post(splice.Client, &wire.VirtioHeader{}, packet{tuple: ssh4.Reverse()}.frame(), nil, true)
+		}
+		if before {
+			post()
+		}
+		woken := make(chan error, 1)
+		go func() { woken <- deputy.sleep(time.Minute) }()
+		for !before && !deputy.deputies.asleep.Load() {
+			link.Yield()
+		}
+		if !before {
+			post()
+		}
+		select {
+		case err := <-woken:
+			if err != nil || !boss.waits() || !deputy.assist() || boss.waits() {
+				t.Errorf("woken with %v, %d frames wait", err, boss.out[splice.Client].len())
+			}
+		case <-time.After(10 * time.Second):
+			t.Fatal("the deputy sleeps while frames wait for it")
+		}
+	}
+}
+
+// A shard that ends leaves nothing unwritten.
+func TestEndOfShardWithFrames(t *testing.T) {
+	b := newBox(t, 1)
+	s := b.term.shards[0]
+	s.out[splice.Client].put(&wire.VirtioHeader{}, packet{tuple: ssh4.Reverse()}.frame(), nil, s.pool.Lend())
+	s.quit.Store(true)
+	if err := s.loop(); err != nil || s.waits() || len(b.take(0)) != 1 {
+		t.Errorf("%v, and %d frames are left", err, s.out[splice.Client].len())
+	}
+}

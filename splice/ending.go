@@ -105,12 +105,16 @@ func (f *Flow) sendReset(now mono.Time) {
 	}
 }
 
-// whileEnding is Receive while the flow ends: nothing passes but a new
-// connection.
+// whileEnding is Receive while the flow ends: nothing passes but a new connection,
+// and, behind its SYN, once the RST is out, everything: the new one is nobody's but the
+// endpoints', and who still has the old one is reset by the other.
 func (f *Flow) whileEnding(now mono.Time, from Side, s *tcpstack.Segment) Disposition {
 	c, e := f.c, &f.c.ending
 	if s.Flags.Has(wire.SYN) {
 		f.receiveSYN(from, s)
+		return Pass
+	}
+	if e.sent && f.rec.reopening {
 		return Pass
 	}
 	if near := &c.conn[from]; from == e.side || e.both {

@@ -181,3 +181,25 @@ func TestSYNWhileEnding(t *testing.T) {
 		t.Error("the SYN of another connection was not noticed")
 	}
 }
+
+// TestConnectionWhileEnding: when the reset is out, what the client says on a new
+// connection with the same ports passes, and does not wait until the old one needs no
+// answers any more.
+func TestConnectionWhileEnding(t *testing.T) {
+	for _, gone := range []Side{Client, Server} {
+		r := establish(t)
+		r.enter(gone, 100)
+		r.take(gone, r.rst(gone, 100))
+		syn := r.syn(Client)
+		syn.Seq = syn.Seq.Add(1 << 20)
+		r.pass(Client, syn)
+		// Whoever still has the old one says so; that is not the new one's.
+		r.take(gone.Other(), r.seg(gone.Other(), 0, 0, 100))
+		r.wantRST(gone.Other(), 100)
+		third := r.seg(Client, 1<<20, 0, 0)
+		r.pass(Client, third)
+		r.advance(3 * time.Second)
+		r.wantState(Gone)
+		r.done()
+	}
+}

@@ -83,7 +83,11 @@ func (s *shard) receiveTCP(from splice.Side, f *link.Frame, network splice.Netwo
 		case taken:
 			return
 		case fl.Reopening() || was == splice.Gone:
-			// It may be of another connection.
+			// It may be of another connection. Who has the old one takes no SYN
+			// before the reset that the old one still has to send.
+			if s.segment.Flags.Has(wire.SYN) {
+				s.sendFlow(fl)
+			}
 		case fl.State() == splice.Gone:
 			s.segment.Drop()
 			s.passLast(fl, from, f)

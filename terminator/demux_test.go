@@ -357,3 +357,32 @@ func TestFullInboxDrops(t *testing.T) {
 		t.Errorf("%d came through", n)
 	}
 }
+
+// A client that resets a connection may use its port again at once. Whoever had the old
+// connection hears of its end first, even if that is accd's to say: else it would take
+// the SYN for a stray one of the old, and the client would wait for a second to repeat it.
+func TestResetBeforeNewSYN(t *testing.T) {
+	b := newBox(t, 1)
+	b.handshake(0, web4)
+	b.send(splice.Server, packet{tuple: web4.Reverse(), flags: wire.ACK | wire.PSH, seq: 5001, ack: 1001, window: 512, options: &serverTS, payload: []byte("hello"), net: splice.WAN})
+	b.turn()
+	b.take(0)
+	for _, p := range []packet{
+		{flags: wire.ACK, seq: 1001, ack: 5006, window: 512, options: &clientTS},
+		{flags: wire.RST | wire.ACK, seq: 1001, ack: 5006, window: 512, options: &clientTS},
+		{flags: wire.SYN, seq: 900_000, window: 65535, options: &synOptions},
+	} {
+		p.tuple, p.net = web4, splice.LAN
+		b.send(splice.Client, p)
+	}
+	b.turn()
+	var flags []wire.Flags
+	for _, g := range b.take(0) {
+		if f := g.view.Flags(); f.Any(wire.RST | wire.SYN) {
+			flags = append(flags, f)
+		}
+	}
+	if len(flags) != 2 || !flags[0].Has(wire.RST) || flags[1] != wire.SYN {
+		t.Errorf("out came %v, want the reset and then the SYN", flags)
+	}
+}

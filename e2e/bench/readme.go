@@ -57,26 +57,40 @@ func (r *results) markdown() string {
 	return b.String()
 }
 
-// slower says where the subject is behind which peer.
+// slower says where the subject is behind whom, and how many times as good they are.
 func (r *results) slower() string {
 	var b strings.Builder
-	for _, p := range r.Peers {
-		if p.Name == subject || p.Name == baseline {
+	for _, row := range r.Rows {
+		ours, have := row.Cells[subject]
+		if !have || strings.HasSuffix(row.Key, ".machine") {
 			continue
 		}
-		var behind []string
-		for _, row := range r.Rows {
-			ours, have := row.Cells[subject]
+		var ahead []string
+		for _, p := range r.Peers {
 			theirs, has := row.Cells[p.Name]
-			if have && has && !strings.HasSuffix(row.Key, ".machine") && row.better(row.value(theirs), row.value(ours)) {
-				behind = append(behind, strings.TrimSuffix(row.label(), ", "+row.Unit))
+			if p.Name == subject || p.Name == baseline || !has {
+				continue
+			}
+			if t, o := row.value(theirs), row.value(ours); row.better(t, o) {
+				ahead = append(ahead, p.What+" "+times(max(t, o), min(t, o)))
 			}
 		}
-		if len(behind) > 0 {
-			fmt.Fprintf(&b, "\naccd is behind %s in: %s.\n", p.What, strings.Join(behind, "; "))
+		if len(ahead) > 0 {
+			fmt.Fprintf(&b, "- %s: %s\n", row.label(), strings.Join(ahead, "; "))
 		}
 	}
-	return b.String()
+	if b.Len() == 0 {
+		return ""
+	}
+	return "\nWhere accd is behind others, and how many times as good they are:\n\n" + b.String()
+}
+
+// times says how many times the smaller of two values the larger is.
+func times(larger, smaller float64) string {
+	if smaller == 0 {
+		return "0"
+	}
+	return "× " + number(larger/smaller)
 }
 
 // better reports whether a value of the row is better than another.

@@ -796,3 +796,29 @@ func TestRepeatsAcknowledgedWindow(t *testing.T) {
 		r.wantNext(Server, 0, 0, parts*part)
 	}
 }
+
+// TestEnterBeyondWindow: the window that custody offered may reach further than the
+// receiver's own. What the sender then sends beyond that was asked for by accd: custody
+// takes it, as the receiver would not. A window that is closed stays closed.
+func TestEnterBeyondWindow(t *testing.T) {
+	for _, x := range []struct {
+		window uint16 // of the server, in units of 16 bytes
+		off, n int    // what the client sends
+		want   Disposition
+	}{
+		{100, 1000, 1600, Taken},
+		{100, 1000, 1601, Taken},
+		{100, 1000, 60_000, Taken},
+		{100, 1 << 20, 1000, Pass}, // further than anybody has offered
+		{0, 1000, 500, Pass},
+	} {
+		r := establish(t)
+		r.enter(Client, 1000)
+		r.window[Server] = x.window
+		r.take(Server, r.seg(Server, 0, 0, 1000))
+		r.wantState(OnWire)
+		if got := r.give(Client, r.seg(Client, x.off, x.n, 0)); got != x.want {
+			t.Errorf("%d bytes at %d in a window of %d: %v, want %v", x.n, x.off, int(x.window)*16, got, x.want)
+		}
+	}
+}

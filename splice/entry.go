@@ -34,7 +34,9 @@ func (f *Flow) mayEnter(now mono.Time, from Side, s *tcpstack.Segment, told rela
 		return Busy
 	case o.is(hasFIN) && told.ack != o.Acked && o.closed():
 		return Busy // the ACK of a FIN passes; the next segment may enter
-	case d.Own == d.Next || !end.LessEq(d.Own):
+	case d.Own.LessEq(d.Next) || !end.LessEq(d.Edge):
+		// What reaches beyond the receiver's own window accd has asked for, by what an
+		// earlier custody offered. The receiver would take none of such a segment.
 		return Window
 	case o.Own == o.Acked && !o.closed():
 		return Window // nor is the window opened that this sender has closed

@@ -18,7 +18,7 @@ const (
 	// Why a segment with data stayed on the wire.
 	Policy      // the rule says pass, or the flow was drained for good
 	Busy        // bytes that accd does not hold are unacknowledged
-	Window      // outside the receiver's own window, or that window is closed
+	Window      // the receiver's window is closed, or the sender was not told of so much
 	NoTimestamp // the TSval to send is not known, or too old
 	Budget      // the memory for the window the sender may fill is not there
 	LedgerFull  // no slot to list the flow in

@@ -21,17 +21,22 @@ const (
 // does not, it is the bottleneck of all its flows, and what their senders have in
 // flight stands in its queue: that is as long as the windows that accd offers make it.
 type backlog struct {
-	waits  mono.Time // since then each turn has left something; 0: the last one left nothing
-	behind mono.Time // when frames had waited longer than queueTime; 0: never
-	began  mono.Time // of the measurement
-	bytes  int       // read since
-	noted  int       // of them, when it was noted last whose they were
-	whose  uint64    // a bit for each flow noted; two may have the same
-	share  int       // what the last measurement gave, bytes
+	emptied mono.Time // when nothing waited any more
+	slept   bool      // since then until now
+	behind  mono.Time // when frames had waited longer than queueTime; 0: never
+	began   mono.Time // of the measurement
+	bytes   int       // read since
+	noted   int       // of them, when it was noted last whose they were
+	whose   uint64    // a bit for each flow noted; two may have the same
+	share   int       // what the last measurement gave, bytes
 }
 
 // init begins.
-func (b *backlog) init(now mono.Time) { b.began = now }
+func (b *backlog) init(now mono.Time) { b.emptied, b.began = now, now }
+
+// sleeps says that the shard sleeps until the next turn: the first frame wakes it, so
+// what that finds has just come.
+func (b *backlog) sleeps() { b.slept = true }
 
 // read notes n bytes of the flow at a place. Flows that bring little are hardly ever
 // noted, so that they do not count among those that share.
@@ -50,12 +55,9 @@ func (b *backlog) turn(now mono.Time, more bool) (share int) {
 		b.share = int(float64(b.bytes)*float64(queueTime)/float64(d)) / max(bits.OnesCount64(b.whose), 1)
 		b.began, b.bytes, b.noted, b.whose = now, 0, 0, 0
 	}
-	switch {
-	case !more:
-		b.waits = 0
-	case b.waits.IsZero():
-		b.waits = now
-	case now.Sub(b.waits) > queueTime:
+	if b.slept || !more {
+		b.emptied, b.slept = now, false
+	} else if now.Sub(b.emptied) > queueTime {
 		b.behind = now
 	}
 	if b.behind.IsZero() || now.Sub(b.behind) > shareLasts {

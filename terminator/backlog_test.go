@@ -68,19 +68,33 @@ func TestShareReachesFlows(t *testing.T) {
 	t.Error("a shard that does not keep up gives no share")
 }
 
-// A turn that leaves something, the first in a long time, is no sign of a shard that
-// does not keep up: what it leaves has just come.
-func TestBacklogOfOneBurst(t *testing.T) {
+// What a turn finds after a sleep has just come, though it cannot take all of it, and that
+// the shard had nothing to do for long before that is no sign that it does not keep up.
+func TestBacklogAfterSleep(t *testing.T) {
 	var b backlog
 	now := mono.Time(time.Hour)
 	b.init(now)
 	for range 10 {
+		b.sleeps()
+		now = now.Add(turnPeriod)
 		for _, more := range []bool{true, true, false} {
 			if share := b.turn(now, more); share != 0 {
 				t.Fatalf("a share of %d because of one burst", share)
 			}
-			now = now.Add(queueTime / 3)
+			now = now.Add(queueTime / 2)
 		}
-		now = now.Add(turnPeriod)
+	}
+	now = now.Add(2 * queueTime) // a long turn
+	if b.turn(now, true) == 0 {
+		t.Error("what came while a turn took long has not waited")
+	}
+}
+
+// The shard says so itself.
+func TestBacklogHearsOfSleep(t *testing.T) {
+	s := newBox(t, 1).term.shards[0]
+	s.wait.Wake()
+	if err := s.sleep(time.Minute); err != nil || !s.backlog.slept {
+		t.Errorf("%v, slept %t", err, s.backlog.slept)
 	}
 }

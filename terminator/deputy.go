@@ -108,6 +108,7 @@ func (s *shard) sleep(d time.Duration) (err error) {
 	s.deputies.asleep.Store(true)
 	// What the boss puts into an outbox from here on wakes s.
 	if boss := s.deputies.boss.Load(); boss == nil || !boss.waits() {
+		s.backlog.sleeps()
 		err = s.wait.Wait(d)
 	}
 	s.deputies.asleep.Store(false)

@@ -88,8 +88,9 @@ func (t *Terms) held() int {
 func (f *Flow) limit(far Side, rtt time.Duration) {
 	c := f.c
 	conn, sender := &c.conn[far], &c.conn[far.Other()]
-	rate, srtt := conn.DeliveryRate(), time.Duration(0)
-	if srtt, _ = conn.RTT(); srtt > 0 {
+	rate := conn.DeliveryRate()
+	srtt, _ := conn.RTT()
+	if srtt > 0 {
 		_, inFlight, _ := conn.Congestion()
 		rate = max(rate, int64(float64(inFlight)/srtt.Seconds()))
 	}

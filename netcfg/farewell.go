@@ -34,7 +34,12 @@ func lastFrames(of func(*family) key, parts ...part) (rules []rule) {
 		&expr.Cmp{Register: reg1, Data: mac[:]},
 	}}
 	for _, f := range families {
-		rules = append(rules, slices.Concat(rule{source, silent(f.is()), silent(tcp()), of(f).remove(f.flows())}, parts))
+		k := of(f)
+		rules = append(rules,
+			// Of a connection that began while its addresses and ports were still among
+			// the flows the handshake is, too: the last ACK would make it a flow again.
+			rule{source, silent(f.is()), silent(tcp()), tcpFlags("tcp flags & fin == fin", fin, fin), k.remove(f.openings())},
+			slices.Concat(rule{source, silent(f.is()), silent(tcp()), k.remove(f.flows())}, parts))
 	}
 	return rules
 }

@@ -16,6 +16,7 @@ import (
 
 	"accd/netcfg/netlab"
 
+	"github.com/google/nftables"
 	"go.uber.org/zap/zaptest"
 	"golang.org/x/sys/unix"
 )
@@ -364,4 +365,17 @@ func (r *routerLab) flowsOf(a *accd, set string) int {
 	e, err := a.nft.conn.GetSetElements(a.nft.sets[set])
 	r.ok(err)
 	return len(e)
+}
+
+// copyElements puts what is in one set into another.
+func (r *routerLab) copyElements(a *accd, from, to string) {
+	r.t.Helper()
+	a.nft.mu.Lock()
+	defer a.nft.mu.Unlock()
+	all, err := a.nft.conn.GetSetElements(a.nft.sets[from])
+	r.ok(err)
+	for _, e := range all {
+		r.ok(a.nft.conn.SetAddElements(a.nft.sets[to], []nftables.SetElement{{Key: e.Key}}))
+	}
+	r.ok(a.nft.conn.Flush())
 }

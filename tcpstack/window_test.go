@@ -116,13 +116,19 @@ func TestPeerSegmentSize(t *testing.T) {
 	}
 }
 
+// riding gives a Conn whose ACKs may ride for so long, and what its peer pushes with.
+func riding(t *testing.T, ride time.Duration) (s *story, push func(*Segment)) {
+	t.Helper()
+	s = tell(t, nil, nil)
+	s.c.SetRide(ride)
+	return s, flags(wire.ACK | wire.PSH)
+}
+
 // RFC 9293, 3.8.6.3 and RFC 1122, 4.2.3.2: the ACK of a small segment may wait for data
 // to carry it; that of a full one, of one that is not pushed, or of a second one may not.
 func TestACKRides(t *testing.T) {
 	const ride = time.Millisecond
-	s := tell(t, nil, nil)
-	s.c.SetRide(ride)
-	push := flags(wire.ACK | wire.PSH)
+	s, push := riding(t, ride)
 	s.peer(0, 100, 0, push)
 	s.quiet()
 	s.advance(ride / 2)
@@ -149,9 +155,7 @@ func TestACKRides(t *testing.T) {
 // the next.
 func TestACKRidesInVain(t *testing.T) {
 	const ride = time.Millisecond
-	s := tell(t, nil, nil)
-	s.c.SetRide(ride)
-	push := flags(wire.ACK | wire.PSH)
+	s, push := riding(t, ride)
 	s.peer(0, 100, 0, push)
 	s.quiet()
 	s.advance(ride)

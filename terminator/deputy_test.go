@@ -13,14 +13,22 @@ import (
 	"accd/terminator/link"
 )
 
+// bulkWithDeputy gives a download through the first of two shards, and the second, which
+// rests.
+func bulkWithDeputy(t *testing.T) (b *box, x *transfer, boss, deputy *shard) {
+	t.Helper()
+	b = newBox(t, 2)
+	x = newTransfer(b, web4, true)
+	x.check = true
+	boss, deputy = b.term.shards[0], b.term.shards[1]
+	deputy.rests(b.now)
+	return b, x, boss, deputy
+}
+
 // A deputy on a thread of its own writes most of what a shard has for the client;
 // nothing is lost, changed or moved before something else, and all memory comes back.
 func TestDeputy(t *testing.T) {
-	b := newBox(t, 2)
-	x := newTransfer(b, web4, true)
-	x.check = true
-	boss, deputy := b.term.shards[0], b.term.shards[1]
-	deputy.rests(b.now)
+	_, x, boss, deputy := bulkWithDeputy(t)
 	var done atomic.Bool
 	var wrote atomic.Uint64
 	var other sync.WaitGroup
@@ -49,11 +57,7 @@ func TestDeputy(t *testing.T) {
 // What a deputy does not write in time its boss writes, in order, frames that pass
 // included; and one that has frames of its own is a deputy no more.
 func TestDeputyLate(t *testing.T) {
-	b := newBox(t, 2)
-	x := newTransfer(b, web4, true)
-	x.check = true
-	boss, deputy := b.term.shards[0], b.term.shards[1]
-	deputy.rests(b.now)
+	b, x, boss, deputy := bulkWithDeputy(t)
 	for boss.out[splice.Client].made.Load() < 10*outboxSize {
 		x.step()
 	}

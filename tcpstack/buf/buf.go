@@ -99,7 +99,7 @@ type Pool struct {
 // Room gives n bytes, at most SlabSize, to read a frame into. They are valid
 // until the next call of Room, but for what Keep has claimed.
 func (p *Pool) Room(n int) []byte {
-	if p.cur != nil && p.cur.refs == 0 && p.cur.loan <= p.over {
+	if p.spent(p.cur) {
 		p.fill = 0
 	}
 	if p.cur == nil || SlabSize-p.fill < n {
@@ -181,7 +181,7 @@ func (r *Ref) Grow(b []byte) bool {
 
 // pack gives a referenced place for n bytes among what is packed.
 func (p *Pool) pack(n int) (s *slab, at int) {
-	if p.packed != nil && p.packed.refs == 0 && p.packed.loan <= p.over {
+	if p.spent(p.packed) {
 		p.packedTo = 0
 	}
 	if p.packed == nil || SlabSize-p.packedTo < n {
@@ -265,6 +265,9 @@ func (p *Pool) put(s *slab) {
 		p.leave(s)
 	}
 }
+
+// spent reports that nobody reads what is in a slab any more.
+func (p *Pool) spent(s *slab) bool { return s != nil && s.refs == 0 && s.loan <= p.over }
 
 // leave takes a slab without references for others to fill, if it is not lent.
 func (p *Pool) leave(s *slab) {

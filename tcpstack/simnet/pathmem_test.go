@@ -131,29 +131,36 @@ func TestPathThatIsNotRemembered(t *testing.T) {
 	}
 }
 
+// downloadThrough runs a download through a box that sends as the client, of an
+// algorithm, and the server do, until the client has all bytes or a minute is over. It
+// gives how many came.
+func downloadThrough(t *testing.T, algorithm string, near, far Path, bytes int64, box BoxConfig) (s *Sim, came int64) {
+	t.Helper()
+	s = New(1)
+	cfg := Config{
+		Hosts:   [2]HostConfig{endpoint(t, algorithm, 16<<20), endpoint(t, "cubic", 16<<20)},
+		Scripts: [2]Script{{Steps: []Step{{Bytes: 100}}, CloseLast: true}, {Steps: []Step{{Need: 100, Bytes: bytes}}}},
+		Near:    near, Far: far, Box: box,
+	}
+	for i := range cfg.Box.Legs {
+		cfg.Box.Legs[i] = cfg.Hosts[i].Stack
+	}
+	client := NewNetwork(s, cfg).Hosts[splice.Client]
+	client.Connect()
+	if err := s.Run(time.Minute, func() bool { return client.Read() == bytes }); err != nil {
+		t.Fatal(err)
+	}
+	return s, client.Read()
+}
+
 // accd remembers the path to a client's network from one connection to the next,
 // be it relayed or split, unless the rule says otherwise.
 func TestCustodyRemembersPaths(t *testing.T) {
 	const rtt, bytes = 200 * time.Millisecond, 1 << 20
 	download := func(bytes int64, split, oblivious bool, paths *pathmem.Table) time.Duration {
-		s := New(1)
-		lan := Impairments{Rate: 1e9 / 8, Delay: 100 * time.Microsecond, GRO: true}
-		cfg := Config{
-			Hosts:   [2]HostConfig{endpoint(t, "cubic", 16<<20), endpoint(t, "cubic", 16<<20)},
-			Scripts: [2]Script{{Steps: []Step{{Bytes: 100}}, CloseLast: true}, {Steps: []Step{{Need: 100, Bytes: bytes}}}},
-			Near:    bottleneck(100, rtt, 1, 0),
-			Far:     Symmetric(lan),
-			Box:     BoxConfig{Split: split, Oblivious: oblivious, Paths: paths, MaxBuffer: 16 << 20},
-		}
-		for i := range cfg.Box.Legs {
-			cfg.Box.Legs[i] = cfg.Hosts[i].Stack
-		}
-		n := NewNetwork(s, cfg)
-		client := n.Hosts[splice.Client]
-		client.Connect()
-		if err := s.Run(time.Minute, func() bool { return client.Read() == bytes }); err != nil {
-			t.Fatal(err)
-		}
+		lan := Symmetric(Impairments{Rate: 1e9 / 8, Delay: 100 * time.Microsecond, GRO: true})
+		s, _ := downloadThrough(t, "cubic", bottleneck(100, rtt, 1, 0), lan, bytes,
+			BoxConfig{Split: split, Oblivious: oblivious, Paths: paths, MaxBuffer: 16 << 20})
 		took := s.Since()
 		if err := s.Run(time.Hour, nil); err != nil { // the custody ends
 			t.Fatal(err)

@@ -3,8 +3,6 @@ package simnet
 import (
 	"testing"
 	"time"
-
-	"accd/splice"
 )
 
 // Flows that share the queue of an accd that does not keep up (docs/custody.md, Own queue)
@@ -27,24 +25,9 @@ func TestShareLeavesLongPathsAlone(t *testing.T) {
 			{"both far away", bottleneck(mbit, 40*time.Millisecond, 1, 0), bottleneck(mbit, 60*time.Millisecond, 1, 0)},
 		} {
 			download := func(share int) time.Duration {
-				s := New(1)
-				cfg := Config{
-					Hosts:   [2]HostConfig{endpoint(t, algorithm, 16<<20), endpoint(t, "cubic", 16<<20)},
-					Scripts: [2]Script{{Steps: []Step{{Bytes: 100}}, CloseLast: true}, {Steps: []Step{{Need: 100, Bytes: bytes}}}},
-					Near:    where.near, Far: where.far,
-					Box: BoxConfig{MaxBuffer: 32 << 20, Share: share},
-				}
-				for i := range cfg.Box.Legs {
-					cfg.Box.Legs[i] = cfg.Hosts[i].Stack
-				}
-				n := NewNetwork(s, cfg)
-				client := n.Hosts[splice.Client]
-				client.Connect()
-				if err := s.Run(time.Minute, func() bool { return client.Read() == bytes }); err != nil {
-					t.Fatal(err)
-				}
-				if client.Read() != bytes {
-					t.Fatalf("%s, %s: %d of %d bytes arrived", algorithm, where.name, client.Read(), bytes)
+				s, came := downloadThrough(t, algorithm, where.near, where.far, bytes, BoxConfig{MaxBuffer: 32 << 20, Share: share})
+				if came != bytes {
+					t.Fatalf("%s, %s: %d of %d bytes arrived", algorithm, where.name, came, bytes)
 				}
 				return s.Since()
 			}

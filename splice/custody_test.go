@@ -672,6 +672,32 @@ func TestPacketTooBig(t *testing.T) {
 	r.out = nil
 }
 
+// RFC 5927, 7.2: what a custody has seen arrive, the next one knows: news of a
+// smaller size is doubted from the first packet on.
+func TestPacketTooBigInDoubtAfterCustody(t *testing.T) {
+	r := establish(t)
+	r.enter(Client, 3000)
+	r.advance(50 * time.Millisecond)
+	r.take(Server, r.seg(Server, 0, 0, 3000))
+	r.wantState(OnWire)
+	r.out = nil
+	r.take(Client, r.seg(Client, 3000, 3000, 0))
+	r.wantState(InCustody)
+	if r.flow.PacketTooBig(r.now, Server, r.isn[Client].Add(1+3000), 1300) != Taken {
+		t.Error("not taken for what is in flight")
+	}
+	if mss := r.flow.c.conn[Server].MSS(); mss != 1448 {
+		t.Errorf("segments of %d bytes after forged news, want 1448", mss)
+	}
+	r.advance(50 * time.Millisecond)
+	r.take(Server, r.seg(Server, 0, 0, 6000))
+	r.wantState(OnWire)
+	if mtu := r.flow.rec.Path[Server].MTU; mtu != 1500 {
+		t.Errorf("the path is taken to carry %d bytes, want 1500", mtu)
+	}
+	r.out = nil
+}
+
 // TestForgedInCustody: segments with right tuple and wrong numbers neither kill
 // nor change anything.
 func TestForgedInCustody(t *testing.T) {

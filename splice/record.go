@@ -71,6 +71,7 @@ type Path struct {
 	Bandwidth            uint32 // KiB per second
 	Learned              uint32 // when the last custody ended, seconds of mono.Time
 	MTU                  uint16 // the largest IP packet in bytes that it carries
+	mtuProven            uint16 // PathMTUProven of tcpstack.Snapshot
 	minAge               uint16 // how old MinRTT was when the last custody ended, seconds
 	mtuWait              uint8  // how long after Learned a larger MTU is worth a try, minutes
 	alone                uint8  // AckAlone of tcpstack.Snapshot
@@ -182,6 +183,7 @@ func (r *Record) snapshot(now mono.Time, side Side, s *tcpstack.Snapshot) {
 	}
 	if path.MTU != 0 {
 		s.PathMTU = int(path.MTU)
+		s.PathMTUProven = int(path.mtuProven)
 		s.PathMTURaise = mono.Time(path.Learned+60*uint32(path.mtuWait)) * mono.Time(time.Second)
 	}
 	if r.ECN {
@@ -206,6 +208,7 @@ func (r *Record) learn(now mono.Time, side Side, s *tcpstack.Snapshot) {
 	p.minAge = uint16(min(max(0, now.Sub(s.MinRTTAt)/time.Second), math.MaxUint16))
 	p.Window, p.Ssthresh = clip(s.CC.Window), clip(s.CC.Ssthresh)
 	p.MTU = uint16(min(s.PathMTU, math.MaxUint16))
+	p.mtuProven = uint16(min(s.PathMTUProven, math.MaxUint16))
 	p.mtuWait = uint8(min((max(0, s.PathMTURaise.Sub(now))+time.Minute-1)/time.Minute, math.MaxUint8))
 	p.Bandwidth, p.Learned = clip(int(s.CC.Bandwidth>>10)), seconds(now)
 	p.alone = s.AckAlone

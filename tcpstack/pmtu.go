@@ -83,7 +83,7 @@ func (c *Conn) initPathMTU() {
 	size := min(m.most, usualMTU)
 	if c.snap.PathMTU != 0 {
 		size = min(max(c.snap.PathMTU, m.floor), m.most)
-		m.raise = c.snap.PathMTURaise
+		m.raise, m.proven = c.snap.PathMTURaise, c.snap.PathMTUProven
 	}
 	c.setPathMTU(size)
 }

@@ -62,6 +62,7 @@ type Snapshot struct {
 	Path                 cc.Path   // of earlier ones by the same path
 	PathMTU              int       // the largest IP packet in bytes that the path carries
 	PathMTURaise         mono.Time // with PathMTU: when to search for a larger one
+	PathMTUProven        int       // with PathMTU: the largest packet that has arrived since that fell; 0: none
 }
 
 // Resume makes a Conn that goes on where snap says. in gets what it receives:
@@ -171,7 +172,7 @@ func (c *Conn) Snapshot(s *Snapshot) {
 		s.CC = c.control.Memory()
 	}
 	s.CC.MinRTT = c.rtt.min
-	s.PathMTU, s.PathMTURaise = c.pmtu.size, c.pmtu.raise
+	s.PathMTU, s.PathMTURaise, s.PathMTUProven = c.pmtu.size, c.pmtu.raise, c.pmtu.proven
 }
 
 // initialWindow gives the first congestion window in bytes.

@@ -12,7 +12,7 @@ import (
 type Meta struct {
 	TTL, TOS  uint8
 	FlowLabel uint32
-	From      Network // where the packet came from
+	From      Network // where the packet came from; Unknown: where the others did
 }
 
 // Template is what the headers of packets that accd makes towards a side repeat

@@ -40,7 +40,7 @@ type Network uint8
 
 // Networks.
 const (
-	Unknown Network = iota
+	Unknown Network = iota // of another interface, or it cannot be told
 	LAN
 	WAN
 )

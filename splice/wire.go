@@ -90,7 +90,10 @@ func (r *Record) heed(now mono.Time, from Side, s *tcpstack.Segment, m Meta) {
 
 // headers keeps what packets in the name of this endpoint repeat.
 func (d *Direction) headers(m Meta) {
-	d.TTL, d.TOS, d.FlowLabel, d.Net = m.TTL, m.TOS&^3, m.FlowLabel, m.From
+	d.TTL, d.TOS, d.FlowLabel = m.TTL, m.TOS&^3, m.FlowLabel
+	if m.From != Unknown {
+		d.Net = m.From
+	}
 }
 
 // extend takes the data half of a believed segment that passes.

@@ -14,16 +14,18 @@ import (
 
 // Frames that pass cost no allocation.
 func TestPassingAllocatesNothing(t *testing.T) {
-	b := newBox(t, 1)
+	b := newBox(t, 1, withShortcut)
 	b.handshake(0, web4)
 	foreign := packet{tuple: ssh4, flags: wire.ACK, seq: 1, payload: make([]byte, 1000)}.frame()
-	followed := packet{tuple: web4, flags: wire.ACK, seq: 1001, ack: 5001, window: 512, options: &clientTS}.frame()
+	p := packet{tuple: web4, flags: wire.ACK, seq: 1001, ack: 5001, window: 512, options: &clientTS}
+	followed, direct := p.frame(), p.direct()
 	var f link.Frame
 	step := func() {
 		b.put(0, splice.Client, wire.VirtioHeader{}, foreign)
 		b.put(0, splice.Client, wire.VirtioHeader{}, followed)
+		b.put(0, splice.Client, wire.VirtioHeader{}, direct)
 		b.term.shards[0].turn(b.now)
-		for n := range 2 {
+		for n := range 3 {
 			if ok, err := b.ends[0][splice.Server].Recv(&b.pool, &f); !ok || err != nil {
 				t.Fatal(n, ok, err)
 			}

@@ -189,6 +189,9 @@ func (c *crowd) mutate(r *rand.Rand, m *member) {
 		DstMAC: neighbourMAC(net), Tuple: tuple, TTL: 62, Seq: wire.SeqOf(seq + step()), Ack: wire.SeqOf(ack + step()),
 		Flags: flags, Window: uint16(r.IntN(1 << 16)), Options: &opts, PayloadLen: n,
 	}
+	if r.IntN(4) == 0 {
+		h.DstMAC, h.TTL = nic, uint8(r.IntN(6))
+	}
 	head, l4 := h.Put(c.scratch)
 	c.put(0, side, partial(l4), c.scratch[:head+n])
 }
@@ -216,6 +219,7 @@ func TestFlowUnderAttack(t *testing.T) {
 	r := rand.New(rand.NewPCG(first, 0xa77a))
 	b := newBoxOn(t, link.Caps{Offload: true, MTU: 65521}, 1, func(cfg *Config) {
 		cfg.LedgerMem = make([]byte, splice.LedgerSize(128))
+		cfg.Shortcut = invitation
 	})
 	c := newCrowd(b, honest+1)
 	victim := c.members[honest]
@@ -265,6 +269,9 @@ func TestFlowUnderAttack(t *testing.T) {
 		if taken, passed := fl.Bytes(splice.Server); taken < 9*passed {
 			t.Errorf("%v: %d bytes were in custody and %d passed", m.name, taken, passed)
 		}
+	}
+	if st.Client.Direct == 0 || st.Server.Direct == 0 || st.Dropped["ttl-exceeded"] == 0 {
+		t.Errorf("by the shortcut came %d and %d frames; dropped %v", st.Client.Direct, st.Server.Direct, st.Dropped)
 	}
 	if st.Reasons["unbelieved"] == 0 || st.Reasons["rst-not-exact"] == 0 {
 		t.Error("the packets are not like genuine ones")

@@ -26,6 +26,7 @@ func (t *Traffic) add(bytes, payload, segment int) {
 type counters struct {
 	reasons  [reasons]uint64
 	in, out  [2]Traffic // by splice.Side of the tap
+	direct   [2]uint64  // of in: frames by the shortcut
 	handoff  handoffs
 	panics   uint64
 	gaps     uint64

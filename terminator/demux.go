@@ -7,11 +7,14 @@ import (
 	"accd/terminator/link"
 )
 
+// neighbours is what the addresses of all neighbours begin with.
+var neighbours = [5]byte{0x02, 0xac, 0xcd}
+
 // neighbour reads the destination of a frame: 02:ac:cd:00:00:0n is the
 // neighbour that the routes of steered packets point to, n the network of the
 // interface they came in by.
 func neighbour(frame []byte) (n splice.Network, ok bool) {
-	if len(frame) < wire.EthLen || [5]byte(frame) != [5]byte{0x02, 0xac, 0xcd} || frame[5] > byte(splice.WAN) {
+	if len(frame) < wire.EthLen || [5]byte(frame) != neighbours || frame[5] > byte(splice.WAN) {
 		return 0, false
 	}
 	return splice.Network(frame[5]), true
@@ -20,13 +23,24 @@ func neighbour(frame []byte) (n splice.Network, ok bool) {
 // receive decides about one frame that came in by from's tap. handed says that
 // another shard read it.
 func (s *shard) receive(from splice.Side, f *link.Frame, handed bool) {
-	network, ok := neighbour(f.Bytes)
-	if !ok {
+	network, forwarded := neighbour(f.Bytes)
+	s.direct = !forwarded && s.takesShortcut(f.Bytes)
+	if !forwarded && !s.direct {
 		s.count.reasons[NotForUs]++
 		return
 	}
 	v := &s.view
 	kind := v.Parse(f.Bytes)
+	if s.direct {
+		why, drop := NotForUs, kind != wire.KindTCP
+		if !drop && !handed {
+			why, drop = s.route(from, f)
+		}
+		if drop {
+			s.count.reasons[why]++
+			return
+		}
+	}
 	if v.End == 0 {
 		s.count.reasons[NotIP]++
 		return
@@ -79,7 +93,11 @@ func (s *shard) receiveTCP(from splice.Side, f *link.Frame, network splice.Netwo
 	}
 	if fl != nil {
 		was := fl.State()
-		switch taken := s.offer(fl, from, meta) == splice.Taken; {
+		taken := s.offer(fl, from, meta) == splice.Taken
+		if from == splice.Client && !s.direct {
+			s.detours(fl)
+		}
+		switch {
 		case taken:
 			return
 		case fl.Reopening() || was == splice.Gone:
@@ -88,14 +106,9 @@ func (s *shard) receiveTCP(from splice.Side, f *link.Frame, network splice.Netwo
 			if s.segment.Flags.Has(wire.SYN) {
 				s.sendFlow(fl)
 			}
-		case fl.State() == splice.Gone:
-			s.segment.Drop()
-			s.passLast(fl, from, f)
-			return
 		default:
-			s.leave(fl)
 			s.segment.Drop()
-			s.pass(from, f)
+			s.passFlow(fl, from, f)
 			return
 		}
 		s.ready(fl)
@@ -129,7 +142,7 @@ func (s *shard) offer(fl *flow, from splice.Side, meta splice.Meta) splice.Dispo
 }
 
 // meta is what a flow is told of the packet in view beside the segment. The TTL
-// is what the packet had before the kernel forwarded it to the tap.
+// is what the packet had before the kernel, or route, forwarded it to the tap.
 func (s *shard) meta(network splice.Network) splice.Meta {
 	v := &s.view
 	return splice.Meta{TTL: above(v.TTL()), TOS: v.TOS(), FlowLabel: v.FlowLabel(), From: network}

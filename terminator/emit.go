@@ -28,21 +28,37 @@ func (s *shard) pass(from splice.Side, f *link.Frame) {
 	s.forward(to, f)
 }
 
-// passLast passes the frame in view, the last of fl, and says by its source that it is.
-func (s *shard) passLast(fl *flow, from splice.Side, f *link.Frame) {
-	if s.parts(fl, s.view.Flags()) {
-		copy(f.Bytes[6:], s.t.cfg.Farewell[:])
+// passFlow passes the frame in view, which is of fl, and lets go of fl if it rests.
+func (s *shard) passFlow(fl *flow, from splice.Side, f *link.Frame) {
+	if source := s.news(fl, from.Other(), s.view.Flags()); source != nil {
+		copy(f.Bytes[6:], source[:])
 	}
+	s.leave(fl)
 	s.pass(from, f)
 }
 
-// emitLast is emit for the last packet of fl.
-func (s *shard) emitLast(fl *flow, to splice.Side) {
-	source := s.dev[to].neighbour
-	if s.parts(fl, s.packet.Flags) {
-		source = s.t.cfg.Farewell
+// emitFlow is emit for a packet of fl.
+func (s *shard) emitFlow(fl *flow, to splice.Side) {
+	source := s.news(fl, to, s.packet.Flags)
+	if source == nil {
+		source = &s.dev[to].neighbour
 	}
-	s.write(to, source)
+	s.write(to, *source)
+}
+
+// news gives the source address by which the frame at hand towards a side, of these
+// flags, tells steering something of fl: that it is over, or that it may take the
+// shortcut; nil: nothing.
+func (s *shard) news(fl *flow, to splice.Side, flags wire.Flags) *[6]byte {
+	switch {
+	case fl.State() == splice.Gone:
+		if s.parts(fl, flags) {
+			return &s.t.cfg.Farewell
+		}
+	case fl.invite && to == splice.Server && s.invites(fl, flags):
+		return &s.t.cfg.Shortcut
+	}
+	return nil
 }
 
 // parts reports whether the frame at hand, of these flags, may tell that the steering

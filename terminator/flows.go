@@ -21,6 +21,7 @@ type flow struct {
 	queued bool // it is in a ready list
 	active bool // it was not on the wire when the shard looked last
 	parted bool // its last frame has said that it needs no steering any more
+	invite bool // its next frame to the server may say that it may take the shortcut
 }
 
 // client gives the client's tuple.
@@ -52,7 +53,7 @@ func (t *flows) take(i uint32) *flow {
 // release lets go of f, which is in no list and not armed.
 func (t *flows) release(f *flow) {
 	t.at(f.at).flow = 0
-	f.Flow, f.used, f.active, f.parted = splice.Flow{}, false, false, false
+	f.Flow, f.used, f.active, f.parted, f.invite = splice.Flow{}, false, false, false, false
 	t.idle = append(t.idle, f)
 }
 
@@ -124,7 +125,7 @@ func (s *shard) renew(f *flow) {
 	s.terms.unbind(p.ruling)
 	p.Record, p.gaps = s.record, uint32(s.count.gaps)
 	s.flows.renew(p, s.now)
-	f.Flow = splice.Flow{}
+	f.Flow, f.invite = splice.Flow{}, false
 }
 
 // rule notes the ruling that a new connection of f was made under.

@@ -28,6 +28,8 @@ const (
 	// Reasons to drop a frame.
 	NotForUs    // not sent to the neighbour the routes point to: the host's own chatter
 	NotIP       // no IP packet that the kernel would have forwarded
+	BadHeader   // by the shortcut: the IPv4 header is corrupt
+	TTLExceeded // by the shortcut: it has gone too far
 	HandoffFull // another shard's inbox is full
 	Unanswered  // of a client that is answered early: there is no room, or what has to come before it was lost
 
@@ -40,7 +42,7 @@ var reasonNames = [reasons]string{
 	Land: "land", NotUnicast: "not-unicast",
 	TableFull: "table-full", TooManyNew: "too-many-new", ClientOpening: "client-opening",
 	Rewritten: "split-handshake",
-	NotForUs:  "not-for-us", NotIP: "not-ip", HandoffFull: "handoff-full", Unanswered: "unanswered",
+	NotForUs:  "not-for-us", NotIP: "not-ip", BadHeader: "bad-ip-header", TTLExceeded: "ttl-exceeded", HandoffFull: "handoff-full", Unanswered: "unanswered",
 }
 
 // String gives the name operators see.

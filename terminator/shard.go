@@ -90,6 +90,7 @@ type shard struct {
 	many     int        // flows: from so many on frames are read ahead
 	frame    link.Frame // of another shard
 	view     wire.View
+	direct   bool // the frame in view has taken the shortcut
 	segment  tcpstack.Segment
 	record   splice.Record
 	packet   tcpstack.Packet
@@ -230,11 +231,7 @@ func (s *shard) sendFlow(f *flow) (sent int, more bool) {
 			return sent, false
 		}
 		f.Template(to, &s.template)
-		if f.State() == splice.Gone {
-			s.emitLast(f, to)
-		} else {
-			s.emit(to)
-		}
+		s.emitFlow(f, to)
 		sent += s.packet.Len + wire.MaxHeader
 	}
 	s.current = nil

@@ -28,6 +28,8 @@ type storm struct {
 	mute  bool // who is gone does not answer
 	terms map[*splice.Terms]bool
 	read  int // bytes
+	// Frames that invited their flow to the shortcut.
+	invited int
 }
 
 // end is one endpoint of one connection. Its stream says its number first.
@@ -178,7 +180,11 @@ func (s *storm) emit(key wire.Tuple, p *tcpstack.Packet) {
 		payload = append(payload, b...)
 	}
 	o := p.Options
-	f := packet{tuple: key, flags: p.Flags, seq: p.Seq.Uint32(), ack: p.Ack.Uint32(), window: p.Window, options: &o, payload: payload, net: splice.LAN + splice.Network(from)}.frame()
+	q := packet{tuple: key, flags: p.Flags, seq: p.Seq.Uint32(), ack: p.Ack.Uint32(), window: p.Window, options: &o, payload: payload, net: splice.LAN + splice.Network(from)}
+	f := q.frame()
+	if !p.Flags.Any(wire.SYN|wire.FIN|wire.RST) && s.rng.IntN(2) == 0 {
+		f = q.direct()
+	}
 	s.link(func() { s.put(0, from, wire.VirtioHeader{}, f) })
 	if s.rng.IntN(200) == 0 && !s.calm {
 		s.forge(from, p, key)
@@ -217,6 +223,11 @@ func (s *storm) link(arrive func()) {
 // arrive gives an endpoint what came out of the box.
 func (s *storm) arrive(g got) {
 	v := &g.view
+	if [6]byte(g.frame[6:12]) == invitation {
+		if s.invited++; g.side != splice.Server || v.Flags().Any(wire.SYN|wire.FIN|wire.RST) {
+			s.t.Fatalf("%v towards the %v invites %v to the shortcut", v.Flags(), g.side, v.Tuple())
+		}
+	}
 	key := v.Tuple().Reverse()
 	seg := tcpstack.Segment{Seq: v.Seq(), Ack: v.Ack(), Flags: v.Flags(), Window: v.Window(), GSOSize: int(g.virtio.GSOSize)}
 	seg.Options.Decode(v.OptionBytes())
@@ -323,6 +334,7 @@ func stormOnce(t *testing.T, n uint64) {
 	b := newBox(t, 1, func(cfg *Config) {
 		cfg.Policy = table(t, stormConfig(stormConfigs[0]))
 		cfg.LedgerMem = make([]byte, splice.LedgerSize(64))
+		cfg.Shortcut = invitation
 	})
 	s := &storm{box: b, rng: rand.New(rand.NewPCG(n, 1)), ends: map[wire.Tuple]*end{}, terms: map[*splice.Terms]bool{}}
 	sh := b.term.shards[0]
@@ -384,5 +396,5 @@ func stormOnce(t *testing.T, n uint64) {
 	if sh.wheel.Next() != mono.Never {
 		t.Error("a timer is armed")
 	}
-	t.Logf("%d streams, %d bytes read; %d flows, %d custodies, %d split", len(s.said), s.read, sh.count.flows, sh.custody.Entered, sh.custody.Split)
+	t.Logf("%d streams, %d bytes read; %d flows, %d custodies, %d split; %d frames by the shortcut, %d invitations", len(s.said), s.read, sh.count.flows, sh.custody.Entered, sh.custody.Split, sh.count.direct, s.invited)
 }

@@ -47,6 +47,12 @@ type Config struct {
 	// Farewell is the Ethernet source address of a frame with FIN or RST that is the last
 	// of a flow, for which Forget is then not called; zero: there is none.
 	Farewell [6]byte
+	// Shortcut is the Ethernet source address of a frame out of the server's tap whose
+	// flow may take the shortcut from now on: steering hands whole segments of it
+	// without SYN, FIN and RST to the taps as they come in, with the destination they
+	// have on the wire, before the host looks at or forwards them. Zero: there is none,
+	// and such frames are not for accd.
+	Shortcut [6]byte
 	// Idle is how long a flow without packets is remembered: as long as its
 	// element in the steering set; 0: one hour.
 	Idle time.Duration

@@ -59,6 +59,7 @@ type Directions struct {
 // TapStatus is the traffic of one tap, as accd sees it.
 type TapStatus struct {
 	In      Traffic `json:"in"`
+	Direct  uint64  `json:"direct_frames"` // of In: by the shortcut, past the host's forwarding
 	Out     Traffic `json:"out"`
 	Refused uint64  `json:"refused"` // frames the kernel did not accept
 }
@@ -121,6 +122,7 @@ func (s *shard) addTo(st *Status) {
 	st.PassedBytes.ToClient += k.PassedBytes[splice.Server]
 	for side, tap := range []*TapStatus{&st.Client, &st.Server} {
 		tap.In.sum(&c.in[side])
+		tap.Direct += c.direct[side]
 		tap.Out.sum(&c.out[side])
 		tap.Refused += s.dev[side].queue.Dropped()
 	}

@@ -399,6 +399,11 @@ func (v *View) patch(at int, word uint16) {
 	}
 }
 
+// HeaderOK verifies the checksum of the IPv4 header (RFC 791, 3.1); IPv6 has none.
+func (v *View) HeaderOK() bool {
+	return v.Is6 || Fold(Sum(v.Frame[v.L3:v.L4], 0)) == 0xffff
+}
+
 // ChecksumOK verifies the checksum of a TCP segment (RFC 9293, MUST-3) or of an
 // ICMP error (RFC 792; RFC 4443, 2.3). It does not know of Partial.
 func (v *View) ChecksumOK() bool {

@@ -274,8 +274,12 @@ func TestEditsMendChecksums(t *testing.T) {
 		if !v.Partial && !v.ChecksumOK() {
 			t.Fatalf("TCP checksum after edits, MSS at %d", nops)
 		}
-		if !v.Is6 && naive(f[v.L3:v.L4]) != 0xffff {
+		if !v.Is6 && naive(f[v.L3:v.L4]) != 0xffff || !v.HeaderOK() {
 			t.Fatal("IPv4 header checksum after edits")
+		}
+		f[v.L3+1+r.IntN(v.L4-v.L3-1)] ^= 1 << r.IntN(8)
+		if v.HeaderOK() != v.Is6 {
+			t.Fatalf("a corrupt header, IPv6 %v, is right: %v", v.Is6, v.HeaderOK())
 		}
 	}
 }
@@ -344,9 +348,10 @@ func FuzzParse(f *testing.F) {
 			ok := v.ChecksumOK()
 			v.ClampMSS(536)
 			v.SetFlags(v.Flags() ^ (ECE | CWR | AE))
+			header := v.HeaderOK()
 			v.SetTTL(v.TTL() + 1)
-			if v.ChecksumOK() != ok {
-				t.Fatal("edits changed whether the checksum holds")
+			if v.ChecksumOK() != ok || v.HeaderOK() != header {
+				t.Fatal("edits changed whether the checksums hold")
 			}
 		}
 	})

@@ -1,0 +1,22 @@
+package splice
+
+import "accd/tcpstack"
+
+// Lasts reports that the flow is open and nothing is in sight that ends it or keeps it
+// native, so that it is worth an effort that pays only later: both ends are connected,
+// neither is gone, no other connection is about to use the tuple, and policy lets it
+// enter custody.
+func (f *Flow) Lasts() bool {
+	c := f.c
+	switch {
+	case f.state == Gone || f.terms == nil || f.rec.native || f.rec.reopening:
+		return false
+	case c == nil:
+		return true
+	case c.ending.on || !c.split.until.IsZero():
+		return false
+	case c.split.on:
+		return c.conn[Client].State() >= tcpstack.Established && c.conn[Server].State() >= tcpstack.Established
+	}
+	return true
+}

@@ -13,10 +13,10 @@ func (f *Flow) Lasts() bool {
 		return false
 	case c == nil:
 		return true
-	case c.ending.on || !c.split.until.IsZero():
+	case c.ending.on:
 		return false
-	case c.split.on:
-		return c.conn[Client].State() >= tcpstack.Established && c.conn[Server].State() >= tcpstack.Established
+	case c.split.on: // the server is asked when the client is there
+		return c.conn[Server].State() >= tcpstack.Established
 	}
 	return true
 }

@@ -154,7 +154,7 @@ func TestShortcutIsForSegmentsOnly(t *testing.T) {
 		"IP options":         edit(14, 0x46),
 		"bad offset":         edit(46, 0x10),
 		"ICMP error":         icmp,
-		"shorter than a MAC": segment[:5],
+		"shorter than a MAC": segment[:3],
 		"no more than MACs":  segment[:13],
 		"no IP header":       segment[:20],
 	} {
@@ -351,6 +351,100 @@ func TestNoInvitation(t *testing.T) {
 		if out := b.invited(); out != c.want {
 			t.Errorf("%s: %q came out, want %q", name, out, c.want)
 		}
+	}
+}
+
+// custodyOf brings a flow into custody with a byte of its client, which is acknowledged,
+// and has the client say something by which it is invited: when accd has something to
+// tell the server. The server's next byte is 5002.
+func (b *box) custodyOf(tuple wire.Tuple) {
+	b.t.Helper()
+	b.handshake(0, tuple)
+	b.by(true, splice.Client, packet{tuple: tuple, flags: wire.ACK, seq: 1001, ack: 5001, window: 512, options: &clientTS, payload: []byte("?")})
+	b.turn()
+	b.by(true, splice.Server, packet{tuple: tuple.Reverse(), flags: wire.ACK | wire.PSH, seq: 5001, ack: 1002, window: 512, options: &serverTS, payload: []byte("!")})
+	b.pass(5 * time.Millisecond)
+	b.take(0)
+	b.by(false, splice.Client, packet{tuple: tuple, flags: wire.ACK, seq: 1002, ack: 5001, window: 500, options: &clientTS, net: splice.LAN})
+	if out := b.invited(); out != "" {
+		b.t.Fatalf("an ACK made %q come out", out)
+	}
+	if s := b.term.shards[0].attend(&tuple).State(); s != splice.InCustody {
+		b.t.Fatalf("the flow is in %v", s)
+	}
+}
+
+// What is due to be an invitation is none when the flow has become another, or is to
+// stay native, or all that goes to the server is its end.
+func TestInvitationLapses(t *testing.T) {
+	answer := packet{tuple: web4.Reverse(), flags: wire.ACK, seq: 5002, ack: 1002, window: 512, options: &serverTS, payload: []byte("more"), net: splice.WAN}
+	reset := packet{tuple: web4, flags: wire.RST | wire.ACK, seq: 1002, ack: 5001, window: 512, options: &clientTS, net: splice.LAN}
+	for name, c := range map[string]struct {
+		do   func(b *box)
+		want bool
+	}{
+		"it does not lapse": {func(b *box) { b.by(true, splice.Server, answer) }, true},
+		"native": {func(b *box) {
+			b.term.shards[0].attend(&web4).Drain(b.now, splice.Operator)
+			b.by(true, splice.Client, packet{tuple: web4, flags: wire.ACK, seq: 1002, ack: 5002, window: 512, options: &clientTS})
+		}, false},
+		"the client resets": {func(b *box) { b.by(false, splice.Client, reset) }, false},
+		"another connection": {func(b *box) {
+			// The client has what is held for it, so its reset ends the flow at once.
+			b.by(true, splice.Client, packet{tuple: web4, flags: wire.ACK, seq: 1002, ack: 5002, window: 512, options: &clientTS})
+			b.by(true, splice.Client, reset)
+			b.pass(time.Minute)
+			b.take(0)
+			b.handshake(0, web6)
+			b.by(true, splice.Client, packet{tuple: web6, flags: wire.ACK, seq: 1001, ack: 5001, window: 512, options: &clientTS})
+		}, false},
+		"another connection of that name": {func(b *box) {
+			b.by(false, splice.Client, reset)
+			b.turn()
+			for _, p := range []packet{
+				{tuple: web4, flags: wire.SYN, seq: 900_000, window: 65535, options: &synOptions, net: splice.LAN},
+				{tuple: web4.Reverse(), flags: wire.SYN | wire.ACK, seq: 5000, ack: 900_001, window: 65535, options: &synAckOptions, net: splice.WAN},
+			} {
+				side := splice.Client
+				if p.flags.Has(wire.ACK) {
+					side = splice.Server
+				}
+				b.by(false, side, p)
+				b.turn()
+			}
+			third := packet{tuple: web4, flags: wire.ACK, seq: 900_001, ack: 5001, window: 512, options: &clientTS}
+			b.by(true, splice.Client, third)
+			third.payload = []byte("?")
+			b.by(true, splice.Client, third)
+			b.turn()
+			if n := b.count(0).replaced; n != 1 {
+				t.Errorf("%d flows were replaced", n)
+			}
+		}, false},
+	} {
+		b := newBox(t, 1, withShortcut)
+		b.custodyOf(web4)
+		c.do(b)
+		b.pass(5 * time.Millisecond)
+		if out := b.invited(); bytes.ContainsAny([]byte(out), "S") != c.want || !bytes.ContainsAny([]byte(out), "sS") {
+			t.Errorf("%s: %q came out", name, out)
+		}
+	}
+}
+
+// The end of a client's stream, forwarded as every FIN, makes no invitation due.
+func TestNoInvitationByTheEnd(t *testing.T) {
+	b := newBox(t, 1, withShortcut)
+	b.handshake(0, web4)
+	b.by(true, splice.Client, packet{tuple: web4, flags: wire.ACK, seq: 1001, ack: 5001, window: 512, options: &clientTS, payload: []byte("?")})
+	b.by(false, splice.Client, packet{tuple: web4, flags: wire.ACK | wire.FIN, seq: 1002, ack: 5001, window: 512, options: &clientTS, net: splice.LAN})
+	b.turn()
+	b.by(true, splice.Server, packet{tuple: web4.Reverse(), flags: wire.ACK | wire.PSH, seq: 5001, ack: 1002, window: 512, options: &serverTS, payload: []byte("an answer")})
+	b.turn()
+	b.by(true, splice.Server, packet{tuple: web4.Reverse(), flags: wire.ACK | wire.PSH, seq: 5010, ack: 1003, window: 512, options: &serverTS, payload: []byte("and more")})
+	b.pass(5 * time.Millisecond)
+	if out := b.invited(); !bytes.ContainsAny([]byte(out), "s") || bytes.ContainsAny([]byte(out), "SC") {
+		t.Errorf("%q came out", out)
 	}
 }
 

@@ -22,6 +22,9 @@ func (s *Steering) Beat() error {
 	if s.down {
 		return errDown
 	}
+	if err := s.mind(); err != nil {
+		return err
+	}
 	for _, f := range s.on {
 		for r := range s.taps {
 			for side := Unknown; side < sides; side++ {
@@ -63,8 +66,7 @@ func beatFrames(t *Tap) [][]byte {
 		if t.Offload {
 			f = make([]byte, vnetHeaderLen)
 		}
-		from := NeighbourMAC(Unknown)
-		f = append(append(f, t.MAC[:]...), from[:]...)
+		f = append(append(f, t.MAC[:]...), aside[:]...)
 		f = binary.BigEndian.AppendUint16(f, etherType)
 		return append(f, ip...)
 	}

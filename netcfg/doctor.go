@@ -52,6 +52,7 @@ func Doctor(plan Plan) []Check {
 		d.nfTables()
 		d.flowtables()
 		d.foreignChains()
+		d.shortcut()
 	}
 	d.conntrack()
 	d.leftovers()
@@ -102,8 +103,8 @@ func tunRemedy(err error) string {
 func (d *doctor) nfTables() {
 	probe := *d.plan
 	probe.Table += "_doctor"
-	rules := steering(&probe, [roles]int{loopback, loopback}, families)
-	t, err := openTable(probe.Table, !probe.NoOwner)
+	rules := steering(&probe, [roles]int{loopback, loopback}, families, tracked)
+	t, err := openTable(rules.family, probe.Table, !probe.NoOwner)
 	if err == nil {
 		t.table.Flags |= nftables.TableFlagDormant
 		err = errors.Join(t.install(rules), t.close())
@@ -307,6 +308,44 @@ func (d *doctor) foreignChains() {
 	}
 	if !bad {
 		d.add("firewall", OK, "no chain drops or misses what the taps carry", "")
+	}
+}
+
+// shortcut says how packets come to accd. The long way is no fault.
+func (d *doctor) shortcut() {
+	say := func(found string) { d.add("shortcut", OK, found, "") }
+	if d.plan.NoShortcut {
+		say("off: all packets go by the host's routes and chains")
+		return
+	}
+	h, err := newHandle()
+	if err != nil {
+		d.add("shortcut", Warn, err.Error(), "")
+		return
+	}
+	defer h.Close()
+	x, err := readHost(h)
+	if err != nil {
+		d.add("shortcut", Warn, err.Error(), "")
+		return
+	}
+	others, err := openOnlookers(d.plan.Names)
+	if err != nil {
+		d.add("shortcut", Warn, err.Error(), "")
+		return
+	}
+	defer others.close()
+	who, err := others.look()
+	from := ways{from: d.plan.arrivals(h, x.filtersStrictly)}
+	switch {
+	case err != nil:
+		d.add("shortcut", Warn, err.Error(), "")
+	case who != "":
+		say("none, because somebody looks at packets, who sees all of them: " + who)
+	case len(from.from) == 0:
+		say("none: no interface of a side is there, of Ethernet, a part of no other one, and without strict reverse path filter")
+	default:
+		say("packets of known flows come to accd before routes and chains, from " + from.String())
 	}
 }
 

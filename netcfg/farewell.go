@@ -2,12 +2,9 @@ package netcfg
 
 import (
 	"encoding/binary"
-	"encoding/hex"
 	"net/netip"
 	"slices"
-	"strings"
 
-	"github.com/google/nftables/expr"
 	"golang.org/x/sys/unix"
 )
 
@@ -15,7 +12,7 @@ import (
 // either tap that is the last of its flow. The nft table has rules that delete the flow's element for
 // it, and let it go on: no packet more, and no transaction of netlink, which costs a
 // hundred times as much.
-func FarewellMAC() [6]byte { return [6]byte{0x02, 0xac, 0xcd, 0, 1, 0} }
+func FarewellMAC() [6]byte { return farewellWord }
 
 // goesOn matches TCP segments that are the last of no flow, whatever their source:
 // most come through one comparison more than without farewells.
@@ -28,11 +25,7 @@ func goesOn() part {
 // lastFrames ends the steering of flows for their last frames, which hold the
 // client's and the server's addresses as key says.
 func lastFrames(of func(*family) key, parts ...part) (rules []rule) {
-	mac := FarewellMAC()
-	source := part{text: "@ll,48,48 0x" + strings.TrimLeft(hex.EncodeToString(mac[:]), "0"), exprs: []expr.Any{
-		&expr.Payload{Base: expr.PayloadBaseLLHeader, Offset: 6, Len: 6, DestRegister: reg1},
-		&expr.Cmp{Register: reg1, Data: mac[:]},
-	}}
+	source := says(farewellWord)
 	for _, f := range families {
 		k := of(f)
 		rules = append(rules,
@@ -77,8 +70,7 @@ func farewell(b []byte, t *Tap, client, server netip.AddrPort) []byte {
 	if t.Offload {
 		b = append(b, make([]byte, vnetHeaderLen)...)
 	}
-	from := NeighbourMAC(Unknown)
-	b = append(append(b, t.MAC[:]...), from[:]...)
+	b = append(append(b, t.MAC[:]...), aside[:]...)
 	src, dst := client.Addr().Unmap(), server.Addr().Unmap()
 	if src.Is4() {
 		b = binary.BigEndian.AppendUint16(b, unix.ETH_P_IP)

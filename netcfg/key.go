@@ -41,16 +41,24 @@ func (f *family) reversed() key {
 }
 
 // quoted is the key of an ICMP error that quotes a packet to the client.
-func (f *family) quoted() key {
+func (f *family) quoted() key { return f.quote(f.dst, 2, f.src, 0) }
+
+// quotedTuple is the key of an ICMP error that quotes a packet from the client.
+func (f *family) quotedTuple() key { return f.quote(f.src, 0, f.dst, 2) }
+
+// quote is the key of an ICMP error by the packet that it quotes, in whose headers the
+// client's address and port and the server's are at these offsets.
+func (f *family) quote(client, clientPort, server, serverPort uint32) key {
 	ip := uint32(icmpLen)
 	l4 := ip + 20
 	if f == v6 {
 		l4 = ip + 40
 	}
+	client, clientPort, server, serverPort = ip+client, l4+clientPort, ip+server, l4+serverPort
 	place := func(offset, n uint32) string { return fmt.Sprintf("@th,%d,%d", offset*8, n*8) }
 	return key{
-		text:  strings.Join([]string{place(ip+f.dst, f.addrLen), place(l4+2, 2), place(ip+f.src, f.addrLen), place(l4, 2)}, " . "),
-		exprs: f.loads(expr.PayloadBaseTransportHeader, ip+f.dst, l4+2, ip+f.src, l4),
+		text:  strings.Join([]string{place(client, f.addrLen), place(clientPort, 2), place(server, f.addrLen), place(serverPort, 2)}, " . "),
+		exprs: f.loads(expr.PayloadBaseTransportHeader, client, clientPort, server, serverPort),
 	}
 }
 

@@ -21,8 +21,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A router lab: client — box — server, IPv4 and IPv6. The box masquerades
-// towards the server.
+// A router lab: client — box — server, IPv4 and IPv6.
 type routerLab struct {
 	t                   testing.TB
 	client, box, server *netlab.Namespace
@@ -36,7 +35,8 @@ const (
 	server4, server6 = "10.0.2.2", "fd00:2::2"
 )
 
-func newRouterLab(t testing.TB) *routerLab {
+// newPlainLab makes a lab whose box does nothing but forward.
+func newPlainLab(t testing.TB) *routerLab {
 	t.Helper()
 	if os.Geteuid() != 0 {
 		t.Skip("needs root: it makes network namespaces")
@@ -65,10 +65,24 @@ func newRouterLab(t testing.TB) *routerLab {
 	r.ok(l.Connect(
 		netlab.End{NS: r.box, Dev: "wan", Addrs: prefixes(boxWAN4+"/24", boxWAN6+"/64")},
 		netlab.End{NS: r.server, Dev: "eth0", Addrs: prefixes(server4+"/24", server6+"/64")}))
-	for _, d := range [][2]string{{"0.0.0.0/0", boxLAN4}, {"::/0", boxLAN6}} {
-		r.ok(r.client.Route(netip.MustParsePrefix(d[0]), netip.MustParseAddr(d[1])))
+	for _, d := range []struct {
+		from *netlab.Namespace
+		to   string
+		via  string
+	}{
+		{r.client, "0.0.0.0/0", boxLAN4}, {r.client, "::/0", boxLAN6},
+		{r.server, "10.0.1.0/24", boxWAN4}, {r.server, "fd00:1::/64", boxWAN6},
+	} {
+		r.ok(d.from.Route(netip.MustParsePrefix(d.to), netip.MustParseAddr(d.via)))
 	}
 	r.ok(r.box.Forward())
+	return r
+}
+
+// newRouterLab makes a lab whose box masquerades towards the server.
+func newRouterLab(t testing.TB) *routerLab {
+	t.Helper()
+	r := newPlainLab(t)
 	r.ok(r.box.Masquerade("wan"))
 	return r
 }
@@ -158,6 +172,10 @@ func (a *accd) kill() {
 	}
 	a.down = true
 	a.flows.stop()
+	if a.ways != nil {
+		a.ways.nft.conn.CloseLasting()
+		a.ways.others.close()
+	}
 	for _, t := range a.taps {
 		t.Close()
 	}
@@ -177,12 +195,14 @@ type relay struct {
 	quit    atomic.Bool
 	threads sync.WaitGroup
 	frames  [roles]atomic.Int64 // from each tap, with TCP in them
+	direct  [roles]atomic.Int64 // of these, what took the shortcut
 	icmp    [roles]atomic.Int64
 	syns    [roles]atomic.Int64
 	largest [roles]atomic.Int64              // bytes of a frame
 	sides   [roles][sides]atomic.Int64       // by the destination MAC
 	seen    func(from, queue int, ip []byte) // of every packet; nil: nobody wants to know
 	last    [roles]atomic.Bool               // FINs from that tap pass as the last frames of their flows
+	hurry   atomic.Bool                      // flows are to take the shortcut
 }
 
 func startRelay(s *Steering, seen func(from, queue int, ip []byte)) *relay {
@@ -218,22 +238,32 @@ func (y *relay) pump(from role, queue int, in, out *os.File, mac [6]byte, header
 			return
 		}
 		frame := buf[skip:n]
-		if [5]byte(frame[:5]) != [5]byte{0x02, 0xac, 0xcd, 0, 0} {
+		far := [5]byte(frame[:5]) == [5]byte{0x02, 0xac, 0xcd, 0, 0}
+		if frame[0]&1 != 0 {
 			continue // the host's own chatter
 		}
-		fin := y.count(from, queue, frame)
+		flags := y.count(from, queue, frame, far)
 		copy(frame, mac[:])
-		if fin && y.last[from].Load() {
+		switch {
+		case flags&fin != 0 && y.last[from].Load():
 			source := FarewellMAC()
+			copy(frame[6:], source[:])
+		case flags&(fin|syn|rst) == 0 && far && from == client && y.hurry.Load():
+			source := ShortcutMAC()
 			copy(frame[6:], source[:])
 		}
 		unix.Write(dst, buf[:n])
 	}
 }
 
-// count counts a frame and reports whether it is a FIN.
-func (y *relay) count(from role, queue int, frame []byte) (isFIN bool) {
-	y.sides[from][min(Side(frame[5]), sides-1)].Add(1)
+// count counts a frame, which came from far through the host or direct, and gives its
+// TCP flags.
+func (y *relay) count(from role, queue int, frame []byte, far bool) (flags byte) {
+	if far {
+		y.sides[from][min(Side(frame[5]), sides-1)].Add(1)
+	} else {
+		y.direct[from].Add(1)
+	}
 	y.largest[from].Store(max(y.largest[from].Load(), int64(len(frame))))
 	ip := frame[14:]
 	proto, l4 := ip[9], 20
@@ -246,14 +276,14 @@ func (y *relay) count(from role, queue int, frame []byte) (isFIN bool) {
 		if ip[l4+13]&syn != 0 {
 			y.syns[from].Add(1)
 		}
-		isFIN = ip[l4+13]&fin != 0
+		flags = ip[l4+13]
 	case unix.IPPROTO_ICMP, unix.IPPROTO_ICMPV6:
 		y.icmp[from].Add(1)
 	}
 	if y.seen != nil {
 		y.seen(int(from), queue, ip)
 	}
-	return isFIN
+	return flags
 }
 
 // echo serves in a namespace: it sends back what it gets, and first the address
@@ -357,12 +387,16 @@ func (r *routerLab) snapshot() string {
 	return regexp.MustCompile(`expires \w+`).ReplaceAllString(b.String(), "expires")
 }
 
-// flowsOf gives the elements of a set of the box's table.
+// flowsOf gives how many elements a set of the box's tables has.
 func (r *routerLab) flowsOf(a *accd, set string) int {
 	r.t.Helper()
-	a.nft.mu.Lock()
-	defer a.nft.mu.Unlock()
-	e, err := a.nft.conn.GetSetElements(a.nft.sets[set])
+	nft := a.nft
+	if strings.HasPrefix(set, "ways") {
+		nft = a.ways.nft
+	}
+	nft.mu.Lock()
+	defer nft.mu.Unlock()
+	e, err := nft.conn.GetSetElements(nft.sets[set])
 	r.ok(err)
 	return len(e)
 }

@@ -9,17 +9,19 @@ import (
 
 	"github.com/google/nftables"
 	"github.com/google/nftables/expr"
+	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
 )
 
 // nftTable is our table in the kernel, and the connection that owns it. Its
 // methods may be called from any goroutine.
 type nftTable struct {
-	mu    sync.Mutex
-	conn  *nftables.Conn
-	table *nftables.Table
-	sets  map[string]*nftables.Set
-	rules map[string]int // in each base chain
+	mu     sync.Mutex
+	conn   *nftables.Conn
+	socket *netlink.Conn // of conn, in family netdev
+	table  *nftables.Table
+	sets   map[string]*nftables.Set
+	rules  map[string]int // in each base chain
 }
 
 // maxSocket is the largest descriptor that google/nftables can wait on: it uses
@@ -27,7 +29,7 @@ type nftTable struct {
 const maxSocket = unix.FD_SETSIZE - 1
 
 // openTable opens the connection. It makes no table yet.
-func openTable(name string, owner bool) (*nftTable, error) {
+func openTable(family nftables.TableFamily, name string, owner bool) (*nftTable, error) {
 	// A new descriptor is the lowest that is free.
 	fd, err := unix.Open("/dev/null", unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
@@ -38,13 +40,16 @@ func openTable(name string, owner bool) (*nftTable, error) {
 	if fd > maxSocket-16 {
 		return nil, fmt.Errorf("netcfg: nft table %s: the next descriptor is %d, nftables needs one below %d: call Up before opening so many files", name, fd, maxSocket-16)
 	}
-	conn, err := nftables.New(nftables.AsLasting())
-	if err != nil {
-		return nil, nftError(name, err)
-	}
-	t := &nftTable{conn: conn, table: &nftables.Table{Name: name, Family: nftables.TableFamilyINet}}
+	t := &nftTable{table: &nftables.Table{Name: name, Family: family}}
 	if owner {
 		t.table.Flags = nftables.TableFlagOwner
+	}
+	options := []nftables.ConnOption{nftables.AsLasting()}
+	if family == nftables.TableFamilyNetdev {
+		options = append(options, t.keepSocket())
+	}
+	if t.conn, err = nftables.New(options...); err != nil {
+		return nil, nftError(name, err)
 	}
 	return t, nil
 }
@@ -69,13 +74,13 @@ func (t *nftTable) install(r *ruleset) error {
 	return t.addChains(r)
 }
 
-// replace changes the chains to those of r in one transaction and leaves the
-// sets and what they hold alone.
+// replace changes the chains to those of r, which has all that were there, in one
+// transaction and leaves the sets and what they hold alone.
 func (t *nftTable) replace(r *ruleset) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for _, c := range r.chains {
-		t.conn.FlushChain(&nftables.Chain{Name: c.name, Table: t.table})
+		t.conn.FlushChain(t.addChain(&c))
 	}
 	return t.addChains(r)
 }
@@ -85,13 +90,10 @@ func (t *nftTable) replace(r *ruleset) error {
 func (t *nftTable) addChains(r *ruleset) error {
 	rules := make(map[string]int)
 	for _, c := range r.chains {
-		ch := &nftables.Chain{Name: c.name, Table: t.table}
+		ch := t.addChain(&c)
 		if c.hook != nil {
 			rules[c.name] = len(c.rules)
-			policy := nftables.ChainPolicyAccept
-			ch.Type, ch.Hooknum, ch.Priority, ch.Policy = c.kind, c.hook, &c.priority, &policy
 		}
-		t.conn.AddChain(ch)
 		for _, rule := range c.rules {
 			exprs, err := t.expressions(rule)
 			if err != nil {
@@ -103,8 +105,25 @@ func (t *nftTable) addChains(r *ruleset) error {
 	if err := t.conn.Flush(); err != nil {
 		return nftError(r.table, err)
 	}
+	for _, c := range r.chains {
+		if c.to != nil {
+			if err := t.forward(&c); err != nil {
+				return nftError(r.table, err)
+			}
+		}
+	}
 	t.rules = rules
 	return nil
+}
+
+// addChain adds a chain, where it is missing, to the batch.
+func (t *nftTable) addChain(c *chain) *nftables.Chain {
+	ch := &nftables.Chain{Name: c.name, Table: t.table}
+	if c.hook != nil {
+		policy := nftables.ChainPolicyAccept
+		ch.Type, ch.Hooknum, ch.Priority, ch.Policy, ch.Device = c.kind, c.hook, &c.priority, &policy, c.device
+	}
+	return t.conn.AddChain(ch)
 }
 
 // expressions gives those of a rule and adds its anonymous sets to the batch.
@@ -134,46 +153,47 @@ func (t *nftTable) add(set string, elements []nftables.SetElement) error {
 	return errors.Join(t.conn.SetAddElements(t.sets[set], elements), t.conn.Flush())
 }
 
-// close removes the table and closes the connection.
-func (t *nftTable) close() error {
+// remove removes the table; it need not be there.
+func (t *nftTable) remove() error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.conn.AddTable(t.table)
 	t.conn.DelTable(t.table)
-	err := t.conn.Flush()
-	if err != nil {
-		err = nftError(t.table.Name, err)
+	if err := t.conn.Flush(); err != nil {
+		return nftError(t.table.Name, err)
 	}
-	return errors.Join(err, t.conn.CloseLasting())
+	return nil
 }
 
-// removeTable removes a table of that name; none is fine. The owner of a table,
+// close removes the table and closes the connection.
+func (t *nftTable) close() error { return errors.Join(t.remove(), t.conn.CloseLasting()) }
+
+// removeTables removes the tables of that name; none is fine. The owner of a table,
 // if it has one, is given some time to die.
-func removeTable(name string) error {
+func removeTables(name string) error {
 	conn, err := nftables.New()
 	if err != nil {
 		return nftError(name, err)
 	}
 	for deadline := time.Now().Add(dying); ; time.Sleep(5 * time.Millisecond) {
-		tables, err := conn.ListTablesOfFamily(nftables.TableFamilyINet)
+		tables, err := conn.ListTables()
 		if err != nil {
 			return nftError(name, err)
 		}
-		i := slices.IndexFunc(tables, func(t *nftables.Table) bool { return t.Name == name })
+		i := slices.IndexFunc(tables, func(t *nftables.Table) bool {
+			return t.Name == name && (t.Family == nftables.TableFamilyINet || t.Family == nftables.TableFamilyNetdev)
+		})
 		if i < 0 {
 			return nil
 		}
 		conn.DelTable(tables[i])
 		err = conn.Flush()
-		if err == nil {
-			return nil
-		}
 		// ENOENT: it is gone meanwhile; EPERM: somebody owns it.
 		owned := errors.Is(err, unix.EPERM) && tables[i].Flags&nftables.TableFlagOwner != 0
 		if owned && time.Now().After(deadline) {
 			return fmt.Errorf("%w (another process owns nft table %s)", ErrRunning, name)
 		}
-		if !errors.Is(err, unix.ENOENT) && !owned {
+		if err != nil && !errors.Is(err, unix.ENOENT) && !owned {
 			return nftError(name, err)
 		}
 	}

@@ -93,6 +93,8 @@ type Plan struct {
 	// NoOwner leaves the nft table without its owner flag, for kernels older
 	// than 5.12: after a crash it stays until Cleanup, without effect.
 	NoOwner bool
+	// NoShortcut has all packets go the long way: see ShortcutMAC.
+	NoShortcut bool
 	// Plain makes taps without virtio-net headers.
 	Plain bool
 }

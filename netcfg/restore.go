@@ -67,5 +67,5 @@ func (s *Steering) Restore() (lost bool, err error) {
 	if whole {
 		return false, nil
 	}
-	return true, s.nft.install(steering(&s.plan, s.indexes(), s.on))
+	return true, s.nft.install(steering(&s.plan, s.indexes(), s.on, s.track))
 }

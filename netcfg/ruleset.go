@@ -13,6 +13,7 @@ import (
 // which nftTable puts into the kernel. The sets outlive a reload, the chains do
 // not.
 type ruleset struct {
+	family nftables.TableFamily // inet or netdev
 	table  string
 	owner  bool
 	filled map[string][]nftables.SetElement // what sets begin with; the text does not say it
@@ -25,8 +26,16 @@ type chain struct {
 	name     string
 	kind     nftables.ChainType
 	hook     *nftables.ChainHook
+	device   string // of the hook ingress
 	priority nftables.ChainPriority
 	rules    []rule
+	to       *device // instead of rules: every packet is handed to it
+}
+
+// device is an interface that exists.
+type device struct {
+	name  string
+	index int
 }
 
 // rule is its parts in order.
@@ -51,7 +60,7 @@ type anonymousSet struct {
 // String gives the table as nft -f reads it, but for raw payload keys.
 func (r *ruleset) String() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "table inet %s {\n", r.table)
+	fmt.Fprintf(&b, "table %s %s {\n", map[nftables.TableFamily]string{nftables.TableFamilyINet: "inet", nftables.TableFamilyNetdev: "netdev"}[r.family], r.table)
 	if r.owner {
 		b.WriteString("\tflags owner\n")
 	}
@@ -65,11 +74,17 @@ func (r *ruleset) String() string {
 	for _, c := range r.chains {
 		fmt.Fprintf(&b, "\tchain %s {\n", c.name)
 		if c.hook != nil {
-			hook := map[nftables.ChainHook]string{*nftables.ChainHookPrerouting: "prerouting", *nftables.ChainHookOutput: "output", *nftables.ChainHookForward: "forward"}[*c.hook]
+			hook := map[nftables.ChainHook]string{*nftables.ChainHookPrerouting: "prerouting", *nftables.ChainHookOutput: "output"}[*c.hook]
+			if c.device != "" {
+				hook = fmt.Sprintf("ingress device %q", c.device)
+			}
 			fmt.Fprintf(&b, "\t\ttype %s hook %s priority %d; policy accept;\n", c.kind, hook, c.priority)
 		}
 		for _, r := range c.rules {
 			fmt.Fprintf(&b, "\t\t%s\n", r)
+		}
+		if c.to != nil {
+			fmt.Fprintf(&b, "\t\tfwd to %q\n", c.to.name)
 		}
 		b.WriteString("\t}\n")
 	}

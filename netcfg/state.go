@@ -51,8 +51,8 @@ type ipRule struct {
 }
 
 // desired gives the state for a plan on a host, and taps of these indexes.
-func desired(p *Plan, x *host, taps [roles]int) *state {
-	s := &state{ruleset: steering(p, taps, x.forwards)}
+func desired(p *Plan, x *host, taps [roles]int, track tracking) *state {
+	s := &state{ruleset: steering(p, taps, x.forwards, track)}
 	s.settings = append(x.strict(p), setting{
 		// A packet that goes to a tap first may belong to a socket of the
 		// box: found early, the kernel would refuse to forward it.

@@ -36,13 +36,16 @@ const beatProtocol = unix.IPPROTO_NONE
 // So conntrack and NAT see only what is between accd and the server, and that is
 // the binding they need when the flow goes on without accd.
 //
+// Where nobody on the host asks conntrack, our table does not either: what goes
+// towards the client is known by its own addresses and ports.
+//
 // Each packet passes two base chains, twice: once as it arrives and once as it
 // comes out of the other tap. Every expression counts, and calls of chains, lookups
 // and names of interfaces most. So the taps are told by their indexes, which end with
 // them, what most packets are is asked first, and the heartbeat only of what would be
 // steered.
-func steering(p *Plan, taps [roles]int, on []*family) *ruleset {
-	r := &ruleset{table: p.Table, owner: p.owned()}
+func steering(p *Plan, taps [roles]int, on []*family, track tracking) *ruleset {
+	r := &ruleset{family: nftables.TableFamilyINet, table: p.Table, owner: p.owned()}
 	r.sets = append(r.sets, &nftables.Set{
 		Name: "alive", KeyType: nftables.TypeNFProto, HasTimeout: true, Dynamic: true, Timeout: p.BeatTimeout,
 	})
@@ -62,29 +65,32 @@ func steering(p *Plan, taps [roles]int, on []*family) *ruleset {
 	// Chains that jump stand behind the chains they jump to.
 	fromTap := func(r role) part { return iifIndex(p.tap(r), taps[r]) }
 	fromLoopback := iifIndex("lo", loopback)
-	r.chains = append(r.chains, p.marked(taps[client]), p.leg(client), p.leg(server),
+	unseen := track.unseen()
+	r.chains = append(r.chains, p.marked(taps[client], unseen), p.leg(client), p.leg(server),
 		chain{name: "from_client_tap", rules: slices.Concat(
-			[]rule{{goesOn(), notrack(), accept()}},
-			lastFrames((*family).reversed, notrack(), accept()),
+			[]rule{append(rule{goesOn()}, unseen...)},
+			lastFrames((*family).reversed, unseen...),
 			[]rule{
 				{l4(fmt.Sprint(beatProtocol), beatProtocol), beat(p.BeatTimeout), drop()},
 				v4.forgotten(),
 				v6.forgotten(),
-				{notrack(), accept()},
+				unseen,
 			})},
 		chain{name: "from_server_tap", rules: slices.Concat([]rule{{goesOn(), accept()}}, lastFrames((*family).tuple, accept()))},
-		chain{name: "own_client", rules: []rule{{p.setMark(p.mark(client, Unknown)), notrack(), accept()}}})
+		chain{name: "own_client", rules: []rule{append(rule{p.setMark(p.mark(client, Unknown))}, unseen...)}})
 	for _, f := range families {
 		r.chains = append(r.chains,
 			chain{name: f.chain("open"), rules: f.open(p)},
 			chain{name: f.chain("new"), rules: f.newFlow(p)},
-			chain{name: f.chain("quoted"), rules: f.quotedBy("client")},
-			chain{name: f.chain("own_quoted"), rules: f.quotedBy("own_client")},
+			chain{name: f.chain("quoted"), rules: f.quotedBy("client", track)},
+			chain{name: f.chain("own_quoted"), rules: f.quotedBy("own_client", track)},
 			chain{name: f.chain("opening"), rules: f.inOpening(p)},
-			chain{name: f.chain("from_client"), rules: f.fromClient(p)},
-			chain{name: f.chain("arriving"), rules: f.arriving(p)},
-			chain{name: f.chain("to_client"), rules: f.toClient(p)},
-			chain{name: f.chain("unbelieved"), rules: f.unbelieved(p)})
+			chain{name: f.chain("answers"), rules: f.answers(p)},
+			chain{name: f.chain("from_client"), rules: f.fromClient(p, track)},
+			chain{name: f.chain("arriving"), rules: f.arriving(p, track)})
+		if track != untracked {
+			r.chains = append(r.chains, chain{name: f.chain("to_client"), rules: f.toClient(p)})
+		}
 	}
 
 	every := func(name string) (rules []rule) {
@@ -97,38 +103,50 @@ func steering(p *Plan, taps [roles]int, on []*family) *ruleset {
 	for _, f := range on {
 		ownErrors = append(ownErrors, slices.Concat(rule{f.is(), l4(f.icmpName, f.icmp)}, p.breathing(), rule{goTo(f.chain("own_quoted"))}))
 	}
-	towardsClient := []rule{
-		{reply(), goTo("replies")},
-		{invalid(), goTo("unbelieved")},
+	// What the box itself sends: errors about packets that left the client tap, and
+	// replies of its own servers and errors about packets that left the server tap.
+	own := func(name string, priority nftables.ChainPriority, rules ...rule) chain {
+		return chain{
+			name: name, kind: nftables.ChainTypeRoute, hook: nftables.ChainHookOutput, priority: priority,
+			rules: slices.Concat([]rule{{oifIndex("lo", loopback), accept()}}, rules),
+		}
+	}
+	r.chains = append(r.chains, chain{
+		name: "incoming", kind: nftables.ChainTypeFilter, hook: nftables.ChainHookPrerouting, priority: beforeDefrag,
+		rules: slices.Concat([]rule{
+			{fromTap(client), goTo("from_client_tap")},
+			{fromTap(server), goTo("from_server_tap")},
+			{fromLoopback, accept()},
+		}, every("arriving")),
+	})
+	if track == untracked {
+		r.chains = append(r.chains, own("own", beforeTrack, slices.Concat(ownErrors, every("answers"))...))
+		return r
+	}
+
+	towardsClient := []rule{{reply(), goTo("replies")}, {invalid(), goTo("unbelieved")}}
+	if track == joined {
+		towardsClient[1] = rule{goTo("unbelieved")}
 	}
 	r.chains = append(r.chains,
 		// What comes out of a tap is no reply here: from the client tap it is not
 		// tracked, and from the server tap it has the direction of the SYN.
 		chain{name: "replies", rules: every("to_client")},
-		chain{name: "unbelieved", rules: slices.Concat([]rule{{fromTap(server), accept()}, {fromLoopback, accept()}}, every("unbelieved"))},
-		chain{
-			name: "incoming", kind: nftables.ChainTypeFilter, hook: nftables.ChainHookPrerouting, priority: beforeDefrag,
-			rules: slices.Concat([]rule{
-				{fromTap(client), goTo("from_client_tap")},
-				{fromTap(server), goTo("from_server_tap")},
-				{fromLoopback, accept()},
-			}, every("arriving")),
-		},
+		// Packets towards the client that conntrack does not know for such: where steering was
+		// gone for a while, and nobody else needed conntrack, it has not seen what passed,
+		// and takes answers to that for invalid. Where there is NAT somebody does, and these
+		// have other addresses. Or it came later, and an answer was the first it saw.
+		chain{name: "unbelieved", rules: slices.Concat([]rule{
+			{fromTap(server), accept()},
+			{fromTap(client), accept()},
+			{fromLoopback, accept()},
+		}, every("answers"))},
 		chain{
 			name: "tracked", kind: nftables.ChainTypeFilter, hook: nftables.ChainHookPrerouting, priority: afterNAT,
 			rules: slices.Concat([]rule{{p.hasMark(p.fragmentMark()), p.setMark(0), accept()}}, towardsClient),
 		},
-		// What the box itself sends: errors about packets that left the
-		// client tap, and replies of its own servers and errors about
-		// packets that left the server tap.
-		chain{
-			name: "own", kind: nftables.ChainTypeRoute, hook: nftables.ChainHookOutput, priority: beforeTrack,
-			rules: slices.Concat([]rule{{oifIndex("lo", loopback), accept()}}, ownErrors),
-		},
-		chain{
-			name: "own_tracked", kind: nftables.ChainTypeRoute, hook: nftables.ChainHookOutput, priority: afterNAT,
-			rules: slices.Concat([]rule{{oifIndex("lo", loopback), accept()}}, towardsClient),
-		})
+		own("own", beforeTrack, ownErrors...),
+		own("own_tracked", afterNAT, towardsClient...))
 	return r
 }
 
@@ -150,10 +168,14 @@ func (p *Plan) breathing() []part {
 // arriving takes packets that come from no tap, before anybody has put fragments
 // together: a fragment is never steered, and as part of a packet it is known again
 // by its mark.
-func (f *family) arriving(p *Plan) []rule {
+func (f *family) arriving(p *Plan, track tracking) []rule {
+	part := rule{silent(f.is()), f.fragment(), p.setMark(p.fragmentMark()), accept()}
+	if track == untracked {
+		part = rule{silent(f.is()), f.fragment(), accept()} // nobody puts them together
+	}
 	return []rule{
 		{f.wholeTCP(), goTo(f.chain("from_client"))},
-		{silent(f.is()), f.fragment(), p.setMark(p.fragmentMark()), accept()},
+		part,
 		{tcp(), goTo(f.chain("from_client"))}, // behind extension headers of IPv6
 		slices.Concat(rule{l4(f.icmpName, f.icmp)}, p.breathing(), rule{goTo(f.chain("quoted"))}),
 	}
@@ -162,16 +184,20 @@ func (f *family) arriving(p *Plan) []rule {
 // fromClient takes TCP before conntrack. What is not taken ends accepted. A
 // packet that is in no set, as those of the other direction are, comes through
 // two lookups and no more.
-func (f *family) fromClient(p *Plan) []rule {
+func (f *family) fromClient(p *Plan, track tracking) []rule {
 	k := f.tuple()
 	in := func(set string, parts ...part) rule {
 		return slices.Concat(rule{silent(f.is()), silent(tcp()), k.in(set)}, p.breathing(), unsigned(), parts)
 	}
-	return []rule{
+	rules := []rule{
 		slices.Concat(rule{silent(tcp()), opens()}, p.breathing(), rule{goTo(f.chain("new"))}),
 		in(f.flows(), k.updateLoaded(f.flows(), p.FlowTimeout), goTo("client")),
 		in(f.openings(), goTo(f.chain("opening"))),
 	}
+	if track == untracked {
+		rules = append(rules, rule{goTo(f.chain("answers"))})
+	}
+	return rules
 }
 
 // inOpening takes what the client says after its SYN: with an acknowledgement
@@ -271,12 +297,18 @@ func (f *family) clause(c *Clause) []rule {
 // quotedBy takes ICMP errors about packets that went to the client, by the packet
 // they quote: they are the client leg's, and conntrack must not see them, because
 // it would undo NAT that this leg never had.
-func (f *family) quotedBy(target string) []rule {
-	about := func(set string) rule {
+//
+// Untracked, errors about packets that went to the server are known in the same way.
+func (f *family) quotedBy(target string, track tracking) []rule {
+	about := func(k key, set, target string) rule {
 		return slices.Concat(rule{silent(f.is()), silent(l4(f.icmpName, f.icmp)), f.isError()}, f.quotesTCP(),
-			rule{f.quoted().in(set), goTo(target)})
+			rule{k.in(set), goTo(target)})
 	}
-	return []rule{about(f.flows()), about(f.openings())}
+	rules := []rule{about(f.quoted(), f.flows(), target), about(f.quoted(), f.openings(), target)}
+	if track == untracked {
+		rules = append(rules, about(f.quotedTuple(), f.flows(), "server"), about(f.quotedTuple(), f.openings(), "server"))
+	}
+	return rules
 }
 
 // toClient takes packets of the reply direction, and errors about those of the
@@ -295,11 +327,8 @@ func (f *family) toClient(p *Plan) []rule {
 	}
 }
 
-// unbelieved takes packets towards the client that conntrack does not know for such:
-// where steering was gone for a while, and nobody else needed conntrack, it has not
-// seen what passed, and takes answers to that for invalid. Where there is NAT somebody
-// does, and these have other addresses.
-func (f *family) unbelieved(p *Plan) []rule {
+// answers takes packets towards the client by their own addresses and ports.
+func (f *family) answers(p *Plan) []rule {
 	k := f.reversed()
 	answer := func(set string) rule {
 		return slices.Concat(rule{silent(f.is()), silent(tcp()), k.in(set)}, p.breathing(), rule{goTo("server")})
@@ -357,8 +386,8 @@ func (p *Plan) leg(r role) chain {
 // dying is no route any more: what was marked for it must be tracked, or it would
 // leave without NAT. One that dies behind this rule leaves its blackhole (see
 // desired), and the packet's sender repeats it.
-func (p *Plan) marked(tap int) chain {
-	rules := []rule{{leadsTo(p.ClientTap, tap), notrack(), accept()}}
+func (p *Plan) marked(tap int, unseen rule) chain {
+	rules := []rule{append(rule{leadsTo(p.ClientTap, tap)}, unseen...)}
 	if p.Block {
 		rules = append(rules, rule{drop()})
 	} else {

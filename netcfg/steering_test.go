@@ -81,7 +81,7 @@ func TestDesiredState(t *testing.T) {
 			if err := p.validate(); err != nil {
 				t.Fatal(err)
 			}
-			got := desired(&p, x, [roles]int{7, 8}).String()
+			got := desired(&p, x, [roles]int{7, 8}, tracked).String()
 			file := filepath.Join("testdata", name+".txt")
 			if *update {
 				if err := os.WriteFile(file, []byte(got), 0o644); err != nil {

@@ -125,7 +125,7 @@ func TestTextIsTheTable(t *testing.T) {
 			}
 			return nil
 		}))
-		rs := steering(&p, taps, families)
+		rs := steering(&p, taps, families, tracked)
 		rs.owner, rs.filled = false, nil
 		// Keys made of raw bytes are the one thing that nft's language has
 		// no type for.
@@ -139,7 +139,7 @@ func TestTextIsTheTable(t *testing.T) {
 		}
 		r.run(r.box, "nft", "flush", "ruleset")
 		r.ok(r.box.Do(func() error {
-			n, err := openTable(rs.table, false)
+			n, err := openTable(rs.family, rs.table, false)
 			if err != nil {
 				return err
 			}

@@ -36,7 +36,7 @@ func Cleanup(names Names) error {
 // Nothing of it needs to exist. It touches nothing, and says ErrRunning, if a
 // living process owns the table: one with another journal.
 func undoHost(names *Names, j *journal) error {
-	if err := removeTable(names.Table); err != nil {
+	if err := removeTables(names.Table); err != nil {
 		return err
 	}
 	h, err := newHandle()

@@ -16,7 +16,7 @@ import (
 func Untrack(names Names) (mark uint32, undo func() error, err error) {
 	names = names.withDefaults()
 	mark = names.fragmentMark() // which no ip rule asks for
-	r := &ruleset{table: names.Table + "_untrack", owner: true, chains: []chain{
+	r := &ruleset{family: nftables.TableFamilyINet, table: names.Table + "_untrack", owner: true, chains: []chain{
 		{
 			name: "untracked", kind: nftables.ChainTypeFilter, hook: nftables.ChainHookOutput, priority: beforeTrack,
 			rules: []rule{{names.hasMark(mark), notrack(), accept()}},
@@ -25,7 +25,7 @@ func Untrack(names Names) (mark uint32, undo func() error, err error) {
 			rules: []rule{{tcp(), invalid(), drop()}},
 		},
 	}}
-	t, err := openTable(r.table, r.owner)
+	t, err := openTable(r.family, r.table, r.owner)
 	if err != nil {
 		return 0, nil, err
 	}

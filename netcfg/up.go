@@ -21,15 +21,17 @@ type Steering struct {
 	journal *journal
 	nft     *nftTable
 	taps    [roles]*Tap
+	ways    *ways // nil: there is to be no shortcut
 	flows   *flowChanges
 	beats   [][]byte // the frames that refresh the heartbeat
 	host    *netlink.Handle
 	lost    atomic.Uint64 // calls of Forget without effect
 
-	mu   sync.Mutex // guards what follows
-	plan Plan
-	on   []*family
-	down bool
+	mu    sync.Mutex // guards what follows
+	plan  Plan
+	on    []*family
+	track tracking
+	down  bool
 }
 
 // Up brings the host to the plan, having removed what a process that died may
@@ -79,6 +81,18 @@ func Up(ctx context.Context, plan Plan, log *zap.Logger) (_ *Steering, err error
 			log.Warn("family is not steered because the host does not forward it", zap.String("family", f.name))
 		}
 	}
+	// Before the taps: descriptors close in order when a process dies, and what takes
+	// the shortcut to a tap that is gone would be lost.
+	if !plan.NoShortcut {
+		if s.ways, err = openWays(&plan, x); err != nil {
+			return nil, err
+		}
+		if who := s.ways.onlooker(); who != "" {
+			log.Info("no shortcut: somebody looks at packets", zap.String("who", who))
+		} else {
+			s.track = untracked
+		}
+	}
 	keys := newSpreadKeys()
 	for r := range s.taps {
 		t, err := OpenTap(TapOptions{Name: plan.tap(role(r)), Queues: plan.Queues, Plain: plan.Plain})
@@ -95,7 +109,7 @@ func Up(ctx context.Context, plan Plan, log *zap.Logger) (_ *Steering, err error
 			log.Warn("tap has no virtio-net header: every frame is one MTU at most, which is slow", zap.String("tap", t.Name))
 		}
 	}
-	want := desired(&plan, x, s.indexes())
+	want := desired(&plan, x, s.indexes(), s.track)
 	for _, t := range want.taps {
 		if err := t.apply(h); err != nil {
 			return nil, err
@@ -112,7 +126,7 @@ func Up(ctx context.Context, plan Plan, log *zap.Logger) (_ *Steering, err error
 	}
 	// Behind the taps: descriptors close in order when a process dies, and
 	// the table guards against packets for a tap that is gone.
-	if s.nft, err = openTable(plan.Table, want.ruleset.owner); err != nil {
+	if s.nft, err = openTable(want.ruleset.family, plan.Table, want.ruleset.owner); err != nil {
 		return nil, err
 	}
 	if err := s.nft.install(want.ruleset); err != nil {
@@ -122,6 +136,9 @@ func Up(ctx context.Context, plan Plan, log *zap.Logger) (_ *Steering, err error
 		if err := r.apply(h); err != nil {
 			return nil, err
 		}
+	}
+	if s.track == untracked {
+		s.openShortcut()
 	}
 	s.flows = startFlowChanges(s.nft, &plan, log)
 	log.Info("steering is up", zap.String("client_tap", plan.ClientTap), zap.String("server_tap", plan.ServerTap),
@@ -154,7 +171,7 @@ func (s *Steering) Reload(plan Plan) error {
 	if old, now := s.plan.fixed(), plan.fixed(); !reflect.DeepEqual(old, now) {
 		return fmt.Errorf("netcfg: reload: taps, queues, names, marks, tables, set sizes and fail mode are fixed while accd runs: restart it (have %+v, want %+v)", old, now)
 	}
-	if err := s.nft.replace(steering(&plan, s.indexes(), s.on)); err != nil {
+	if err := s.nft.replace(steering(&plan, s.indexes(), s.on, s.track)); err != nil {
 		return err
 	}
 	s.plan = plan
@@ -193,8 +210,11 @@ func (s *Steering) undo() error {
 	if s.flows != nil {
 		s.flows.stop()
 	}
-	// The taps first, as when the process dies: the table guards against
-	// packets for a tap that is gone.
+	// In the order of a process that dies.
+	if s.ways != nil {
+		errs = append(errs, s.ways.close())
+	}
+	// The taps before the table that guards against packets for a tap that is gone.
 	for _, t := range s.taps {
 		if t != nil {
 			errs = append(errs, t.Close())

@@ -95,7 +95,7 @@ func TestSettings(t *testing.T) {
 	}
 	table := parse(t, string(src))
 	want := Steer{
-		Mode: "router", Queues: 2, ClientTap: "tcpa", ServerTap: "tcpb", Table: "accd_lab",
+		Mode: "router", NoShortcut: true, Queues: 2, ClientTap: "tcpa", ServerTap: "tcpb", Table: "accd_lab",
 		RulePreference: 20, Mark: 0x1000, MarkMask: 0xff0f, RouteTable: 5000,
 		FlowTimeout: 5 * time.Second, OpeningTimeout: 2 * time.Second,
 	}
@@ -110,7 +110,7 @@ func TestSettings(t *testing.T) {
 	if d := cmp.Diff(wan, bulk.WAN); d != "" {
 		t.Error("WAN:", d)
 	}
-	if bulk.Profile(LAN).Name != "lan" || bulk.Profile(Unknown).Name != "default" || bulk.Line != 37 || !bulk.Jumbo || bulk.PathMemory || bulk.Handshake != Early ||
+	if bulk.Profile(LAN).Name != "lan" || bulk.Profile(Unknown).Name != "default" || bulk.Line != 38 || !bulk.Jumbo || bulk.PathMemory || bulk.Handshake != Early ||
 		table.Verdicts()[2].Jumbo || !table.Verdicts()[2].PathMemory {
 		t.Errorf("verdict: %+v", bulk)
 	}

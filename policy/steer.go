@@ -12,6 +12,7 @@ import (
 type Steer struct {
 	Mode           string        // "router"
 	Block          bool          // when accd stops, steered traffic stops too, instead of flowing natively
+	NoShortcut     bool          // packets of known flows go through the host's routes and chains even where nobody looks
 	Queues         int           // per tap, and so shards; 0: one per CPU
 	ClientTap      string        // name of the tap of the client legs
 	ServerTap      string        // name of the tap of the server legs
@@ -43,6 +44,11 @@ func (r *reader) steer(n *yaml.Node, s *Steer) {
 		{"fail", func(n *yaml.Node) {
 			if w, ok := r.word(n, "fail", "wire", "block"); ok {
 				s.Block = w == "block"
+			}
+		}},
+		{"shortcut", func(n *yaml.Node) {
+			if w, ok := r.word(n, "shortcut", "auto", "off"); ok {
+				s.NoShortcut = w == "off"
 			}
 		}},
 		{"taps", func(n *yaml.Node) { r.taps(n, s) }},

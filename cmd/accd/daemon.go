@@ -74,7 +74,7 @@ func startDaemon(ctx context.Context, file string, table *policy.Table, level za
 		Policy: table,
 		MTU:    mtus(table),
 		Steer:  d.steer,
-		Forget: d.forget, Farewell: netcfg.FarewellMAC(),
+		Forget: d.forget, Farewell: netcfg.FarewellMAC(), Shortcut: netcfg.ShortcutMAC(),
 		Idle: table.Steer.FlowTimeout,
 		Log:  log,
 	}

@@ -31,7 +31,7 @@ func plan(table, running *policy.Table) netcfg.Plan {
 		FlowTimeout: s.FlowTimeout, OpeningTimeout: s.OpeningTimeout,
 		// A flow the shards have forgotten may be steered for a while yet.
 		Flows: 2 * running.Limits.Flows,
-		Block: s.Block,
+		Block: s.Block, NoShortcut: s.NoShortcut,
 	}
 	for _, c := range table.Steering() {
 		x := netcfg.Clause{

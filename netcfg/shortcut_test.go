@@ -1,0 +1,312 @@
+package netcfg
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// hurried starts a box where nobody looks and whose relay has flows take the shortcut.
+func (r *routerLab) hurried(p Plan) *accd {
+	a := r.start(p)
+	a.relay.hurry.Store(true)
+	return a
+}
+
+// Where nobody looks, packets of a known flow come to the taps directly, from both
+// sides and in both families, and conntrack does not run. What opens and ends the connection
+// goes the long way, and with the last frame the shortcut is over.
+func TestShortcut(t *testing.T) {
+	r := newPlainLab(t)
+	r.echo(r.server, ":80")
+	a := r.hurried(r.plan())
+	for set, address := range map[string]string{"ways4": server4 + ":80", "ways6": "[" + server6 + "]:80"} {
+		before := [roles]int64{a.relay.direct[client].Load(), a.relay.direct[server].Load()}
+		c := r.dial(r.client, address)
+		r.ok(c.exchange(1<<20, 5*time.Second))
+		for x := range roles {
+			if n := a.relay.direct[x].Load() - before[x]; n < 10 {
+				t.Errorf("%s: %d frames took the shortcut to the %v tap, want nearly all of a megabyte", address, n, x)
+			}
+		}
+		if n := r.flowsOf(a, set); n != 1 {
+			t.Errorf("%d elements in %s, want 1", n, set)
+		}
+		a.relay.last[server].Store(true)
+		r.ok(c.Conn.(*net.TCPConn).CloseWrite())
+		r.ok(c.SetReadDeadline(time.Now().Add(5 * time.Second)))
+		if _, err := c.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
+			t.Errorf("the connection ends with %v", err)
+		}
+		eventually(t, 5*time.Second, "the last frame ends the shortcut", func() bool { return r.flowsOf(a, set) == 0 })
+	}
+	if n := a.relay.largest[server].Load(); n < 20000 {
+		t.Errorf("the largest frame has %d bytes, want superpackets", n)
+	}
+	if n, err := r.box.SysctlValue("net/netfilter/nf_conntrack_count"); err == nil && n != "0" {
+		t.Errorf("conntrack has %s entries, and nobody asks it", n)
+	}
+
+	c := r.dial(r.client, server4+":80")
+	r.ok(c.exchange(10, 5*time.Second))
+	if n := r.flowsOf(a, "ways4"); n != 1 {
+		t.Errorf("%d ways, want 1", n)
+	}
+	a.Forget(c.local(), c.remote())
+	eventually(t, 5*time.Second, "Forget ends the shortcut", func() bool { return r.flowsOf(a, "ways4") == 0 })
+}
+
+// Nobody refreshes a way: when it is over, the next packet goes the long way and begins
+// it anew.
+func TestShortcutEnds(t *testing.T) {
+	r := newPlainLab(t)
+	r.echo(r.server, ":80")
+	a := r.hurried(r.plan())
+	c := r.dial(r.client, server4+":80")
+	r.ok(c.exchange(10, 5*time.Second))
+	for range 2 {
+		a.ways.nft.mu.Lock()
+		a.ways.nft.conn.FlushSet(a.ways.nft.sets["ways4"])
+		r.ok(a.ways.nft.conn.Flush())
+		a.ways.nft.mu.Unlock()
+		far, direct := a.relay.sides[client][LAN].Load(), a.relay.direct[client].Load()
+		r.ok(c.exchange(100<<10, 5*time.Second))
+		if n := a.relay.sides[client][LAN].Load() - far; n == 0 {
+			t.Error("nothing went the long way")
+		}
+		if n := a.relay.direct[client].Load() - direct; n == 0 {
+			t.Error("nothing took the shortcut again")
+		}
+	}
+}
+
+// A hang ends the shortcut together with steering, and death does so at once.
+func TestShortcutFails(t *testing.T) {
+	r := newPlainLab(t)
+	r.echo(r.server, ":80")
+	before := r.snapshot()
+	for _, end := range []struct {
+		name string
+		of   func(*accd)
+	}{{"hang", (*accd).hang}, {"death", (*accd).kill}} {
+		t.Run(end.name, func(t *testing.T) {
+			p := r.plan()
+			p.BeatTimeout = 300 * time.Millisecond
+			a := r.hurried(p)
+			var all []*peer
+			done := make(chan error)
+			for _, address := range []string{server4 + ":80", "[" + server6 + "]:80"} {
+				for range 2 {
+					all = append(all, r.dial(r.client, address))
+				}
+			}
+			for _, c := range all {
+				go func() { done <- c.exchange(32<<20, 20*time.Second) }()
+			}
+			eventually(t, 5*time.Second, "the transfers take the shortcut", func() bool {
+				return a.relay.direct[client].Load() > 100 && a.relay.direct[server].Load() > 100
+			})
+			end.of(a)
+			all = append(all, r.dial(r.client, server4+":80"))
+			go func() { done <- all[len(all)-1].exchange(1000, 5*time.Second) }()
+			for range all {
+				if err := <-done; err != nil {
+					t.Error(err)
+				}
+			}
+			if end.name == "hang" {
+				a.stop()
+			} else {
+				r.ok(r.box.Do(func() error { return Cleanup(Names{StateDir: r.dir}) }))
+			}
+			if after := r.snapshot(); after != before {
+				t.Errorf("the host is not as it was:\n%s\nnow:\n%s", before, after)
+			}
+		})
+	}
+}
+
+// Whoever begins to look at packets sees all of them from then on, and flows go on
+// through the taps, though conntrack has not seen their beginning: whichever end speaks
+// first.
+func TestOnlookerClosesTheShortcut(t *testing.T) {
+	for _, first := range []string{"client", "server"} {
+		t.Run(first+" speaks first", func(t *testing.T) {
+			r := newPlainLab(t)
+			r.echo(r.server, ":80")
+			l, err := r.server.Listen("tcp", ":81")
+			r.ok(err)
+			defer l.Close()
+			a := r.hurried(r.plan())
+			old := r.dial(r.client, server4+":80")
+			r.ok(old.exchange(1000, 5*time.Second))
+			quiet, err := r.client.Dial(t.Context(), "tcp", server4+":81")
+			r.ok(err)
+			defer quiet.Close()
+			far, err := l.Accept()
+			r.ok(err)
+			defer far.Close()
+
+			r.run(r.box, "nft", "add table inet fw; add chain inet fw f { type filter hook forward priority 0; };"+
+				"add rule inet fw f ct state established,related,new,untracked counter accept; add rule inet fw f counter drop")
+			eventually(t, 5*time.Second, "the shortcut is closed", func() bool {
+				return !strings.Contains(r.run(r.box, "nft", "list", "tables"), "netdev")
+			})
+			ends := []net.Conn{quiet, far}
+			if first == "server" {
+				ends = []net.Conn{far, quiet}
+			}
+			direct := [roles]int64{a.relay.direct[client].Load(), a.relay.direct[server].Load()}
+			frames := [roles]int64{a.relay.frames[client].Load(), a.relay.frames[server].Load()}
+			for range 3 {
+				for i, from := range ends {
+					to := ends[1-i]
+					r.ok(to.SetReadDeadline(time.Now().Add(5 * time.Second)))
+					if _, err := from.Write(make([]byte, 1000)); err != nil {
+						t.Fatal(err)
+					}
+					if _, err := io.ReadFull(to, make([]byte, 1000)); err != nil {
+						t.Fatal(err)
+					}
+				}
+			}
+			for x := range roles {
+				if n := a.relay.frames[x].Load() - frames[x]; n < 3 {
+					t.Errorf("%d segments from the %v tap, want all", n, role(x))
+				}
+			}
+			r.ok(old.exchange(1<<20, 5*time.Second))
+			for x := range roles {
+				if n := a.relay.direct[x].Load() - direct[x]; n > 0 {
+					t.Errorf("%d frames took the shortcut to the %v tap", n, role(x))
+				}
+			}
+			fresh := r.dial(r.client, server4+":80")
+			r.ok(fresh.exchange(1000, 5*time.Second))
+			if n := a.relay.syns[server].Load(); n == 0 {
+				t.Error("a new connection is not steered")
+			}
+		})
+	}
+}
+
+// Interfaces come and go; strict reverse path filters keep theirs out.
+func TestWhereTheShortcutBegins(t *testing.T) {
+	r := newPlainLab(t)
+	r.echo(r.server, ":80")
+	p := r.plan()
+	p.LAN.Interfaces = append(p.LAN.Interfaces, "late0")
+	a := r.hurried(p)
+	begins := func(want ...string) {
+		t.Helper()
+		eventually(t, 5*time.Second, fmt.Sprintf("the shortcut begins at %v", want), func() bool {
+			a.mu.Lock()
+			defer a.mu.Unlock()
+			return a.ways.String() == strings.Join(want, ", ")
+		})
+		out := r.run(r.box, "nft", "list", "table", "netdev", "accd")
+		for _, dev := range want {
+			if !strings.Contains(out, fmt.Sprintf("device %q", dev)) {
+				t.Errorf("there is no chain for %s:\n%s", dev, out)
+			}
+		}
+	}
+	begins("lan", "wan")
+	c := r.dial(r.client, server4+":80")
+	r.ok(c.exchange(1000, 5*time.Second))
+	r.run(r.box, "ip", "link", "add", "late0", "type", "veth", "peer", "name", "late1")
+	begins("lan", "late0", "wan")
+	r.ok(c.exchange(1000, 5*time.Second))
+	r.run(r.box, "ip", "link", "del", "late0")
+	begins("lan", "wan")
+	direct := a.relay.direct[server].Load()
+	r.ok(c.exchange(100<<10, 5*time.Second))
+	if a.relay.direct[server].Load() == direct {
+		t.Error("a known flow does not take the shortcut any more")
+	}
+	a.stop()
+
+	r.ok(r.box.Sysctl("net.ipv4.conf.wan.rp_filter", "1"))
+	a = r.hurried(p)
+	begins("lan")
+}
+
+// What is not the interface's own, has a tag, is a fragment, or opens or ends a connection,
+// does not take the shortcut, though its addresses and ports are those of a flow.
+func TestShortcutIsNarrow(t *testing.T) {
+	r := newPlainLab(t)
+	r.echo(r.server, ":80")
+	a := r.hurried(r.plan())
+	last := a.last()
+	a.relay.hurry.Store(true)
+	c := r.dial(r.client, server4+":80")
+	r.ok(c.exchange(1000, 5*time.Second))
+	ip := checked(last(client))
+	fd, frame := r.wire(r.client, "lan")(ip)
+	write := func(frame []byte) {
+		t.Helper()
+		if _, err := unix.Write(fd, frame); err != nil {
+			t.Fatal(err)
+		}
+	}
+	edit := func(at int, value byte) []byte {
+		f := append([]byte(nil), frame...)
+		f[at] = value
+		return append(f[:14], checked(f[14:])...)
+	}
+	for _, x := range []struct {
+		name  string
+		frame []byte
+	}{
+		{"of another address", edit(5, frame[5]^1)},
+		{"a fragment", edit(14+6, 0x20)},
+		{"SYN", edit(14+20+13, syn)},
+		{"FIN", edit(14+20+13, fin|ack)},
+		{"RST", edit(14+20+13, rst)},
+		{"of another port", edit(14+20, frame[14+20]^1)},
+		{"tagged", append(append(append([]byte(nil), frame[:12]...), 0x81, 0, 0, 7), frame[12:]...)},
+		{"a runt", frame[:14+20]},
+	} {
+		before := a.relay.direct[client].Load()
+		write(x.frame)
+		// The next one shows that it has been looked at.
+		write(frame)
+		eventually(t, 5*time.Second, "a frame takes the shortcut", func() bool { return a.relay.direct[client].Load() > before })
+		if n := a.relay.direct[client].Load() - before; n != 1 {
+			t.Errorf("%s: %d frames took the shortcut, want only the one behind it", x.name, n)
+		}
+		r.ok(c.exchange(10, 5*time.Second)) // the flow is a flow still
+	}
+}
+
+// A host with NAT, or whatever else looks at packets, has no shortcut; nor has one that
+// does not want it.
+func TestNoShortcut(t *testing.T) {
+	for _, x := range []struct {
+		name     string
+		lab      func(testing.TB) *routerLab
+		unwanted bool
+	}{{"NAT", newRouterLab, false}, {"unwanted", newPlainLab, true}} {
+		t.Run(x.name, func(t *testing.T) {
+			r := x.lab(t)
+			r.echo(r.server, ":80")
+			p := r.plan()
+			p.NoShortcut = x.unwanted
+			a := r.hurried(p)
+			c := r.dial(r.client, server4+":80")
+			r.ok(c.exchange(1<<20, 5*time.Second))
+			if n := a.relay.direct[client].Load() + a.relay.direct[server].Load(); n > 0 {
+				t.Errorf("%d frames took the shortcut", n)
+			}
+			if n := a.relay.frames[server].Load(); n < 15 {
+				t.Errorf("%d segments from the server tap, want all of a megabyte", n)
+			}
+		})
+	}
+}

@@ -14,9 +14,19 @@ import (
 // BenchmarkFrame measures what the kernel does for a frame of a steered flow, by
 // each of the four ways, and for one of a connection that nobody steers: from a
 // write of the frame to where the next namespace, or the full ring of a tap, drops
-// it. All of it runs in the writer's thread. The box masquerades.
+// it. All of it runs in the writer's thread. The box masquerades, or does nothing but
+// forward, without and with the shortcut.
 func BenchmarkFrame(b *testing.B) {
-	r := newRouterLab(b)
+	for _, box := range []struct {
+		name  string
+		lab   func(testing.TB) *routerLab
+		hurry bool
+	}{{"masquerading", newRouterLab, false}, {"plain", newPlainLab, false}, {"shortcut", newPlainLab, true}} {
+		b.Run(box.name, func(b *testing.B) { benchmarkFrame(b, box.lab(b), box.hurry) })
+	}
+}
+
+func benchmarkFrame(b *testing.B, r *routerLab, hurry bool) {
 	r.echo(r.server, ":80")
 	r.echo(r.server, ":81")
 	p := r.plan()
@@ -26,10 +36,14 @@ func BenchmarkFrame(b *testing.B) {
 	a := r.start(p)
 
 	last := a.last()
+	a.relay.hurry.Store(hurry)
 	steered, native := r.dial(r.client, server4+":80"), r.dial(r.client, server4+":81")
 	r.ok(steered.exchange(1000, 5*time.Second))
 	r.ok(native.exchange(1000, 5*time.Second))
 	a.hang()
+	if n := a.relay.direct[client].Load() + a.relay.direct[server].Load(); (n > 0) != hurry {
+		b.Fatalf("%d frames took the shortcut", n)
+	}
 	fromClient, fromServer := last(client), last(server)
 	answer := steered.answer(fromServer)
 	unsteered := slices.Clone(fromClient)

@@ -36,7 +36,7 @@ type arrival struct {
 // come out of the server tap. Nothing refreshes that: the next packet goes the long
 // way, which keeps the flow among those that are steered, and is the sign for such a
 // frame. What opens or ends a connection goes the long way too, and so do
-// fragments, errors, and frames that have a tag or another's address.
+// fragments, IP options, errors, and frames that have a tag or another's address.
 func shortcut(p *Plan, from []arrival, taps [roles]int, on []*family) *ruleset {
 	r := &ruleset{family: nftables.TableFamilyNetdev, table: p.Table, owner: p.owned()}
 	r.sets = append(r.sets, &nftables.Set{
@@ -74,7 +74,7 @@ func shortcut(p *Plan, from []arrival, taps [roles]int, on []*family) *ruleset {
 		var rules []rule
 		for _, f := range on {
 			rules = append(rules, rule{
-				f.untagged(), forUs(), f.wholeTCP(), tcpFlags("tcp flags & (fin | syn | rst) == 0", fin|syn|rst, 0), goTo(f.known(a.side)),
+				f.untagged(), forUs(), f.plainHeader(), f.wholeTCP(), tcpFlags("tcp flags & (fin | syn | rst) == 0", fin|syn|rst, 0), goTo(f.known(a.side)),
 			})
 		}
 		r.chains = append(r.chains, ingress(fmt.Sprintf("from_%d", a.index), a.name, rules...))
@@ -123,6 +123,17 @@ func (f *family) untagged() part {
 	return part{text: "ether type " + f.ip, exprs: []expr.Any{
 		&expr.Payload{Base: expr.PayloadBaseLLHeader, Offset: 12, Len: 2, DestRegister: reg1},
 		&expr.Cmp{Register: reg1, Data: f.etherType()},
+	}}
+}
+
+// plainHeader matches IP headers without options. Of IPv6, wholeTCP asks that.
+func (f *family) plainHeader() part {
+	if f == v6 {
+		return part{}
+	}
+	return part{text: "@nh,0,8 0x45", exprs: []expr.Any{
+		&expr.Payload{Base: expr.PayloadBaseNetworkHeader, Offset: 0, Len: 1, DestRegister: reg1},
+		&expr.Cmp{Register: reg1, Data: []byte{0x45}},
 	}}
 }
 

@@ -1,6 +1,7 @@
 package netcfg
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -260,10 +261,16 @@ func TestShortcutIsNarrow(t *testing.T) {
 		f[at] = value
 		return append(f[:14], checked(f[14:])...)
 	}
+	options := append(append([]byte(nil), frame[:14+20]...), 1, 1, 1, 0)
+	options = append(options, frame[14+20:]...)
+	options[14], options[14+3] = 0x46, options[14+3]+4
+	options[14+10], options[14+11] = 0, 0
+	binary.BigEndian.PutUint16(options[14+10:], headerChecksum(options[14:14+24]))
 	for _, x := range []struct {
 		name  string
 		frame []byte
 	}{
+		{"IP options", options},
 		{"of another address", edit(5, frame[5]^1)},
 		{"a fragment", edit(14+6, 0x20)},
 		{"SYN", edit(14+20+13, syn)},

@@ -71,11 +71,12 @@ func (s *Steering) openShortcut() {
 	} else {
 		err = w.nft.remove()
 	}
-	if err != nil {
-		s.log.Warn("no shortcut: packets go the long way", zap.Error(err))
-		return
+	switch {
+	case err != nil:
+		s.log.Warn("no shortcut: packets go the long way", zap.NamedError("shortcut", err), zap.NamedError("undone", w.nft.remove()))
+	case len(from) > 0:
+		s.log.Info("packets of known flows take the shortcut", zap.Stringer("from", w))
 	}
-	s.log.Info("packets of known flows take the shortcut", zap.String("from", w.String()))
 }
 
 // mind closes the shortcut for good when somebody on the host has begun to look at

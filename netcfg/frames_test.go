@@ -39,6 +39,16 @@ func (p *peer) answer(ip []byte) []byte {
 	return checked(ip)
 }
 
+// syn is a packet that would open the connection again, over IPv4.
+func (p *peer) syn() []byte {
+	local, remote := p.local(), p.remote()
+	ip := append([]byte{0x45, 0, 0, 40, 0, 0, 0x40, 0, 64, unix.IPPROTO_TCP, 0, 0}, local.Addr().AsSlice()...)
+	ip = append(ip, remote.Addr().AsSlice()...)
+	ip = binary.BigEndian.AppendUint16(ip, local.Port())
+	ip = binary.BigEndian.AppendUint16(ip, remote.Port())
+	return append(ip, 0, 0, 0, 1, 0, 0, 0, 0, 0x50, syn, 1, 0, 0, 0, 0, 0)
+}
+
 // wire writes to the cable that leads to a device of the box.
 func (r *routerLab) wire(from *netlab.Namespace, dev string) func([]byte) (int, []byte) {
 	return func(ip []byte) (fd int, frame []byte) {

@@ -35,8 +35,9 @@ type arrival struct {
 // A flow is in the set of ways for wayTimeout after a frame of it with ShortcutMAC has
 // come out of the server tap. Nothing refreshes that: the next packet goes the long
 // way, which keeps the flow among those that are steered, and is the sign for such a
-// frame. What opens or ends a connection goes the long way too, and so do
-// fragments, IP options, errors, and frames that have a tag or another's address.
+// frame. What opens or ends a connection goes the long way too, and so do fragments, IP
+// options, errors, what has used up its hops, and frames that have a tag or another's
+// address. A SYN ends the shortcut of a connection that had its addresses and ports.
 func shortcut(p *Plan, from []arrival, taps [roles]int, on []*family) *ruleset {
 	r := &ruleset{family: nftables.TableFamilyNetdev, table: p.Table, owner: p.owned()}
 	r.sets = append(r.sets, &nftables.Set{
@@ -73,9 +74,10 @@ func shortcut(p *Plan, from []arrival, taps [roles]int, on []*family) *ruleset {
 	for _, a := range from {
 		var rules []rule
 		for _, f := range on {
-			rules = append(rules, rule{
-				f.untagged(), forUs(), f.plainHeader(), f.wholeTCP(), tcpFlags("tcp flags & (fin | syn | rst) == 0", fin|syn|rst, 0), goTo(f.known(a.side)),
-			})
+			whole := rule{f.untagged(), forUs(), f.plainHeader(), f.goesFurther()}
+			rules = append(rules,
+				slices.Concat(whole, rule{tcpFlags("tcp flags & (fin | syn | rst) == 0", fin|syn|rst, 0), goTo(f.known(a.side))}),
+				slices.Concat(whole, rule{opens(), f.tuple().remove(f.ways())}))
 		}
 		r.chains = append(r.chains, ingress(fmt.Sprintf("from_%d", a.index), a.name, rules...))
 	}
@@ -126,7 +128,7 @@ func (f *family) untagged() part {
 	}}
 }
 
-// plainHeader matches IP headers without options. Of IPv6, wholeTCP asks that.
+// plainHeader matches IP headers without options. Of IPv6, goesFurther asks that.
 func (f *family) plainHeader() part {
 	if f == v6 {
 		return part{}
@@ -134,6 +136,24 @@ func (f *family) plainHeader() part {
 	return part{text: "@nh,0,8 0x45", exprs: []expr.Any{
 		&expr.Payload{Base: expr.PayloadBaseNetworkHeader, Offset: 0, Len: 1, DestRegister: reg1},
 		&expr.Cmp{Register: reg1, Data: []byte{0x45}},
+	}}
+}
+
+// goesFurther is wholeTCP of what a router does not drop for its hops.
+func (f *family) goesFurther() part {
+	const reg2 = unix.NFT_REG_2
+	text, offset, protocol, tcp, hops := "@nh,48,32 & 0x3fff00ff == 0x00000006 ip ttl & 0xfe != 0",
+		uint32(6), []byte{0x3f, 0xff, 0, 0xff}, []byte{0, 0, 0, unix.IPPROTO_TCP}, []byte{0, 0, 0xfe, 0}
+	if f == v6 {
+		text, protocol, tcp, hops = "@nh,48,16 & 0xff00 == 0x0600 ip6 hoplimit & 0xfe != 0", []byte{0xff, 0}, []byte{unix.IPPROTO_TCP, 0}, []byte{0, 0xfe}
+	}
+	n := uint32(len(tcp))
+	return part{text: text, exprs: []expr.Any{
+		&expr.Payload{Base: expr.PayloadBaseNetworkHeader, Offset: offset, Len: n, DestRegister: reg1},
+		&expr.Bitwise{SourceRegister: reg1, DestRegister: reg2, Len: n, Mask: protocol, Xor: make([]byte, n)},
+		&expr.Cmp{Register: reg2, Data: tcp},
+		&expr.Bitwise{SourceRegister: reg1, DestRegister: reg2, Len: n, Mask: hops, Xor: make([]byte, n)},
+		&expr.Cmp{Op: expr.CmpOpNeq, Register: reg2, Data: make([]byte, n)},
 	}}
 }
 

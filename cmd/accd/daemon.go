@@ -87,6 +87,7 @@ func startDaemon(ctx context.Context, file string, table *policy.Table, level za
 			return nil, err
 		}
 	}
+	spareProcessors(len(client.Files))
 	if d.Terminator, err = terminator.New(cfg); err != nil {
 		return nil, err
 	}

@@ -3,7 +3,6 @@ package main
 import (
 	"net"
 	"path/filepath"
-	"runtime"
 
 	"accd/netcfg"
 	"accd/policy"
@@ -54,7 +53,7 @@ func queues(s *policy.Steer) int {
 	if s.Queues > 0 {
 		return s.Queues
 	}
-	return runtime.GOMAXPROCS(0)
+	return processors
 }
 
 // mtus gives the smallest MTU of the interfaces of each network, 0 where none is

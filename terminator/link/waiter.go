@@ -50,32 +50,52 @@ func (w *Waiter) Wake() {
 	_, _ = unix.Write(w.event, one)
 }
 
+// brief is how long a wait keeps the processor that Go's scheduler has given the
+// thread (a P). A longer one gives it up, which wakes others to take it, and getting one
+// back takes microseconds: too much between two packets of a connection.
+const brief = 2 * time.Millisecond
+
 // Wait returns when there is something to read, when woken, or after d.
 func (w *Waiter) Wait(d time.Duration) error {
 	d = max(d, 0) // a negative one would be for ever
+	if !w.coarse && d > brief {
+		if over, err := w.wait(brief, true); over || err != nil {
+			return err
+		}
+		d -= brief
+	}
+	_, err := w.wait(d, false)
+	return err
+}
+
+// wait reports whether it is over before d. With keep Go's scheduler does not know of it.
+func (w *Waiter) wait(d time.Duration, keep bool) (over bool, err error) {
 	var events [4]unix.EpollEvent
-	var n int
+	var n uintptr
 	var errno unix.Errno
-	if w.coarse {
-		var err error
-		n, err = unix.EpollWait(w.epoll, events[:], int((d+time.Millisecond-1)/time.Millisecond))
+	ts := unix.NsecToTimespec(int64(d))
+	switch {
+	case w.coarse:
+		var m int
+		m, err = unix.EpollWait(w.epoll, events[:], int((d+time.Millisecond-1)/time.Millisecond))
 		errno, _ = err.(unix.Errno)
-	} else {
-		ts := unix.NsecToTimespec(int64(d))
-		var r uintptr
-		r, _, errno = unix.Syscall6(unix.SYS_EPOLL_PWAIT2, uintptr(w.epoll), uintptr(unsafe.Pointer(&events[0])), uintptr(len(events)),
+		n = uintptr(max(m, 0))
+	case keep:
+		n, _, errno = unix.RawSyscall6(unix.SYS_EPOLL_PWAIT2, uintptr(w.epoll), uintptr(unsafe.Pointer(&events[0])), uintptr(len(events)),
 			uintptr(unsafe.Pointer(&ts)), 0, 0)
-		n = int(r)
+	default:
+		n, _, errno = unix.Syscall6(unix.SYS_EPOLL_PWAIT2, uintptr(w.epoll), uintptr(unsafe.Pointer(&events[0])), uintptr(len(events)),
+			uintptr(unsafe.Pointer(&ts)), 0, 0)
 	}
 	switch errno {
 	case 0:
 	case unix.EINTR:
-		return nil
+		return true, nil
 	case unix.ENOSYS:
 		w.coarse = true
-		return nil
+		return true, nil
 	default:
-		return fmt.Errorf("link: waiting for frames: %w", errno)
+		return true, fmt.Errorf("link: waiting for frames: %w", errno)
 	}
 	for _, e := range events[:n] {
 		if e.Fd == int32(w.event) {
@@ -83,5 +103,5 @@ func (w *Waiter) Wait(d time.Duration) error {
 			_, _ = unix.Read(w.event, b[:])
 		}
 	}
-	return nil
+	return n > 0, nil
 }

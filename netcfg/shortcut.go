@@ -35,9 +35,8 @@ type arrival struct {
 // A flow is in the set of ways for wayTimeout after a frame of it with ShortcutMAC has
 // come out of the server tap. Nothing refreshes that: the next packet goes the long
 // way, which keeps the flow among those that are steered, and is the sign for such a
-// frame. What opens or ends a connection goes the long way too, and so do fragments, IP
-// options, errors, what has used up its hops, and frames that have a tag or another's
-// address. A SYN ends the shortcut of a connection that had its addresses and ports.
+// frame. SYNs go the long way too, and so do fragments, IP options, errors, what has
+// used up its hops, and frames that have a tag or another's address. A SYN ends the shortcut of a connection that had its addresses and ports.
 func shortcut(p *Plan, from []arrival, taps [roles]int, on []*family) *ruleset {
 	r := &ruleset{family: nftables.TableFamilyNetdev, table: p.Table, owner: p.owned()}
 	r.sets = append(r.sets, &nftables.Set{
@@ -76,7 +75,7 @@ func shortcut(p *Plan, from []arrival, taps [roles]int, on []*family) *ruleset {
 		for _, f := range on {
 			whole := rule{f.untagged(), forUs(), f.plainHeader(), f.goesFurther()}
 			rules = append(rules,
-				slices.Concat(whole, rule{tcpFlags("tcp flags & (fin | syn | rst) == 0", fin|syn|rst, 0), goTo(f.known(a.side))}),
+				slices.Concat(whole, rule{tcpFlags("tcp flags & syn == 0", syn, 0), goTo(f.known(a.side))}),
 				slices.Concat(whole, rule{opens(), f.tuple().remove(f.ways())}))
 		}
 		r.chains = append(r.chains, ingress(fmt.Sprintf("from_%d", a.index), a.name, rules...))

@@ -94,7 +94,7 @@ func (s *shard) receiveTCP(from splice.Side, f *link.Frame, network splice.Netwo
 	if fl != nil {
 		was := fl.State()
 		taken := s.offer(fl, from, meta) == splice.Taken
-		if from == splice.Client && !s.direct {
+		if from == splice.Client {
 			s.detours(fl)
 		}
 		switch {
@@ -115,10 +115,16 @@ func (s *shard) receiveTCP(from splice.Side, f *link.Frame, network splice.Netwo
 	}
 	made, why := s.handshake(from, client, fl, meta)
 	if made != nil {
-		if s.offer(made, from, meta) == splice.Taken {
-			return
+		taken := s.offer(made, from, meta) == splice.Taken
+		if from == splice.Client {
+			s.detours(made)
 		}
-		s.leave(made)
+		if !taken {
+			s.segment.Drop()
+			s.count.reasons[why]++
+			s.passFlow(made, from, f)
+		}
+		return
 	}
 	s.segment.Drop()
 	if why == Rewritten {

@@ -37,7 +37,7 @@ func (s *shard) route(from splice.Side, f *link.Frame) (why Reason, drop bool) {
 // detours notes that a segment of fl has been forwarded to the client's tap, though
 // it might have taken the shortcut.
 func (s *shard) detours(fl *flow) {
-	if s.t.cfg.Shortcut != [6]byte{} && !s.view.Flags().Any(wire.SYN|wire.FIN|wire.RST) {
+	if s.t.cfg.Shortcut != [6]byte{} && !s.direct && !s.view.Flags().Any(wire.SYN|wire.FIN|wire.RST) {
 		fl.invite = fl.Lasts()
 	}
 }

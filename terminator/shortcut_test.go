@@ -236,12 +236,11 @@ func (b *box) invited() (out string) {
 	return out
 }
 
-// On the wire the very segment of a client that has been forwarded invites its flow,
-// and no other.
+// On the wire the very segment of a client that has been forwarded invites its flow, from the
+// one that ends the handshake on, and no other.
 func TestInvitationOnTheWire(t *testing.T) {
 	for _, tuple := range []wire.Tuple{web4, web6} {
 		b := newBox(t, 1, withShortcut)
-		b.handshake(0, tuple)
 		ack := packet{tuple: tuple, flags: wire.ACK, seq: 1001, ack: 5001, window: 512, options: &clientTS, net: splice.LAN}
 		back := packet{tuple: tuple.Reverse(), flags: wire.ACK, seq: 5001, ack: 1001, window: 512, options: &serverTS, net: splice.WAN}
 		for i, c := range []struct {
@@ -250,6 +249,9 @@ func TestInvitationOnTheWire(t *testing.T) {
 			p        packet
 			want     string
 		}{
+			{false, splice.Client, packet{tuple: tuple, flags: wire.SYN, seq: 1000, window: 65535, options: &synOptions, net: splice.LAN}, "s"},
+			{false, splice.Server, packet{tuple: tuple.Reverse(), flags: wire.SYN | wire.ACK, seq: 5000, ack: 1001, window: 65535, options: &synAckOptions, net: splice.WAN}, "c"},
+			{false, splice.Client, ack, "S"},
 			{true, splice.Client, ack, "s"},
 			{false, splice.Server, back, "c"},
 			{false, splice.Client, ack, "S"},

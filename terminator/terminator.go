@@ -49,7 +49,7 @@ type Config struct {
 	Farewell [6]byte
 	// Shortcut is the Ethernet source address of a frame out of the server's tap whose
 	// flow may take the shortcut from now on: steering hands whole segments of it
-	// without SYN, FIN and RST to the taps as they come in, with the destination they
+	// without SYN to the taps as they come in, with the destination they
 	// have on the wire, before the host looks at or forwards them. Zero: there is none,
 	// and such frames are not for accd.
 	Shortcut [6]byte

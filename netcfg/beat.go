@@ -16,6 +16,9 @@ import (
 // It fails, and steering lapses, when what is marked does not lead to the taps
 // any more: somebody has taken a tap down or removed a rule or a route. Only Down
 // and Up repair that.
+//
+// It also sees who looks at packets, and closes the shortcut for them. It works in the
+// namespace of the calling thread, which is that of Up.
 func (s *Steering) Beat() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()

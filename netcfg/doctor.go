@@ -324,11 +324,6 @@ func (d *doctor) shortcut() {
 		return
 	}
 	defer h.Close()
-	x, err := readHost(h)
-	if err != nil {
-		d.add("shortcut", Warn, err.Error(), "")
-		return
-	}
 	others, err := openOnlookers(d.plan.Names)
 	if err != nil {
 		d.add("shortcut", Warn, err.Error(), "")
@@ -336,7 +331,7 @@ func (d *doctor) shortcut() {
 	}
 	defer others.close()
 	who, err := others.look()
-	from := ways{from: d.plan.arrivals(h, x.filtersStrictly)}
+	from := ways{from: d.plan.arrivals(h)}
 	switch {
 	case err != nil:
 		d.add("shortcut", Warn, err.Error(), "")
@@ -345,8 +340,26 @@ func (d *doctor) shortcut() {
 	case len(from.from) == 0:
 		say("none: no interface of a side is there, of Ethernet, a part of no other one, and without strict reverse path filter")
 	default:
+		if err := d.probeShortcut(); err != nil {
+			d.add("shortcut", Warn, err.Error(), "use a kernel with CONFIG_NF_TABLES_NETDEV and NFT_FWD_NETDEV, or nothing: all packets go by the host's routes and chains")
+			return
+		}
 		say("packets of known flows come to accd before routes and chains, from " + from.String())
 	}
+}
+
+// probeShortcut is nfTables for the table of the shortcut, on a device that is there.
+func (d *doctor) probeShortcut() error {
+	probe := *d.plan
+	probe.Table += "_doctor"
+	probe.ClientTap, probe.ServerTap = "lo", "lo"
+	rules := shortcut(&probe, []arrival{{"lo", loopback, LAN}}, [roles]int{loopback, loopback}, families)
+	t, err := openTable(rules.family, probe.Table, !probe.NoOwner)
+	if err != nil {
+		return err
+	}
+	t.table.Flags |= nftables.TableFlagDormant
+	return errors.Join(t.install(rules), t.close())
 }
 
 // admission is the command that admits the taps to a chain. What goes into a tap

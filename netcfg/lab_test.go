@@ -132,18 +132,22 @@ func (r *routerLab) start(p Plan) *accd {
 		return err
 	}))
 	a.relay = startRelay(a.Steering, nil)
-	r.ok(a.Beat())
+	r.ok(r.box.Do(a.Beat))
 	a.heart.Go(func() {
-		for {
-			select {
-			case <-a.stopped:
-				return
-			case <-time.After(50 * time.Millisecond):
-				if err := a.Beat(); err != nil {
-					r.t.Error(err)
-					return
+		err := r.box.Do(func() error {
+			for {
+				select {
+				case <-a.stopped:
+					return nil
+				case <-time.After(50 * time.Millisecond):
+					if err := a.Beat(); err != nil {
+						return err
+					}
 				}
 			}
+		})
+		if err != nil {
+			r.t.Error(err)
 		}
 	})
 	r.t.Cleanup(a.stop)
@@ -172,6 +176,7 @@ func (a *accd) kill() {
 	}
 	a.down = true
 	a.flows.stop()
+	a.nft.conn.CloseLasting()
 	if a.ways != nil {
 		a.ways.nft.conn.CloseLasting()
 		a.ways.others.close()
@@ -179,7 +184,6 @@ func (a *accd) kill() {
 	for _, t := range a.taps {
 		t.Close()
 	}
-	a.nft.conn.CloseLasting()
 	a.journal.file.Close()
 }
 

@@ -21,7 +21,8 @@ type nftTable struct {
 	socket *netlink.Conn // of conn, in family netdev
 	table  *nftables.Table
 	sets   map[string]*nftables.Set
-	rules  map[string]int // in each base chain
+	filled map[string][]nftables.SetElement // as in ruleset
+	rules  map[string]int                   // in each base chain
 }
 
 // maxSocket is the largest descriptor that google/nftables can wait on: it uses
@@ -71,6 +72,7 @@ func (t *nftTable) install(r *ruleset) error {
 		}
 		t.sets[s.Name] = &set
 	}
+	t.filled = r.filled
 	return t.addChains(r)
 }
 
@@ -162,6 +164,7 @@ func (t *nftTable) remove() error {
 	if err := t.conn.Flush(); err != nil {
 		return nftError(t.table.Name, err)
 	}
+	t.filled, t.rules = nil, nil
 	return nil
 }
 
@@ -208,7 +211,7 @@ func nftError(table string, err error) error {
 	case errors.Is(err, unix.EPROTONOSUPPORT), errors.Is(err, unix.EAFNOSUPPORT):
 		remedy = "; the kernel has no nf_tables: load it (modprobe nf_tables nf_tables_inet) or use a kernel with CONFIG_NF_TABLES_INET"
 	case errors.Is(err, unix.ENOENT), errors.Is(err, unix.EOPNOTSUPP):
-		remedy = "; the kernel lacks a part of nf_tables: want CONFIG_NFT_CT, NFT_FIB_INET and NF_CONNTRACK (modprobe nft_ct nft_fib_inet)"
+		remedy = "; the kernel lacks a part of nf_tables: want CONFIG_NFT_CT, NFT_FIB_INET and NF_CONNTRACK (modprobe nft_ct nft_fib_inet), for the shortcut NF_TABLES_NETDEV and NFT_FWD_NETDEV"
 	case errors.Is(err, unix.EINVAL):
 		remedy = "; the kernel is too old for this: want 5.12 or newer (without the owner flag 5.4)"
 	case errors.Is(err, unix.ENOBUFS):

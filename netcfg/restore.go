@@ -21,19 +21,23 @@ func (f *family) landmark() []nftables.SetElement {
 	return []nftables.SetElement{{Key: make([]byte, n), Timeout: forever}}
 }
 
-// whole reports that the table, its sets of flows with their landmarks, and the rules
-// of its base chains are there. What others have added does not count.
+// whole reports that the table, if it was made, its sets with their landmarks, and the rules
+// of its base chains are there. What others have added does not count. A table that
+// is owned is whole.
 func (t *nftTable) whole() (bool, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if t.table.Flags&nftables.TableFlagOwner != 0 {
+		return true, nil
+	}
 	there := func(err error) (bool, error) {
 		if errors.Is(err, unix.ENOENT) {
 			return false, nil
 		}
 		return err == nil, err
 	}
-	for _, f := range families {
-		_, err := t.conn.FindSetElements(t.sets[f.flows()], f.landmark())
+	for set, landmark := range t.filled {
+		_, err := t.conn.FindSetElements(t.sets[set], landmark)
 		if ok, err := there(err); !ok {
 			return false, err
 		}
@@ -50,15 +54,13 @@ func (t *nftTable) whole() (bool, error) {
 // Restore makes the nft table anew where somebody else has removed it, emptied its
 // sets or taken its rules, as a firewall does when it is loaded again, and reports
 // that: every flow is native then until Steer or a new SYN adds it. Others can do so
-// only where steering has to outlive the process (Plan.Block, Plan.NoOwner).
+// only where steering has to outlive the process (Plan.Block, Plan.NoOwner). The shortcut
+// is made anew by Beat.
 func (s *Steering) Restore() (lost bool, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.down {
 		return false, errDown
-	}
-	if s.plan.owned() {
-		return false, nil
 	}
 	whole, err := s.nft.whole()
 	if err != nil {

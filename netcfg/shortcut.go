@@ -17,8 +17,9 @@ import (
 func ShortcutMAC() [6]byte { return shortcutWord }
 
 // wayTimeout is how long a flow takes the shortcut before a packet of it goes the long
-// way again.
-const wayTimeout = 30 * time.Second
+// way again, which must be while it is still steered: packets by the shortcut do not
+// prolong that.
+func (p *Plan) wayTimeout() time.Duration { return min(30*time.Second, p.FlowTimeout/2) }
 
 // arrival is an interface whose packets may take the shortcut.
 type arrival struct {
@@ -33,10 +34,11 @@ type arrival struct {
 // the host's own way in any case.
 //
 // A flow is in the set of ways for wayTimeout after a frame of it with ShortcutMAC has
-// come out of the server tap. Nothing refreshes that: the next packet goes the long
-// way, which keeps the flow among those that are steered, and is the sign for such a
-// frame. SYNs go the long way too, and so do fragments, IP options, errors, what has
-// used up its hops, and frames that have a tag or another's address. A SYN ends the shortcut of a connection that had its addresses and ports.
+// come out of the server tap. Nothing that takes the shortcut refreshes that: the next
+// packet of the client goes the long way then, which keeps the flow among those that are
+// steered, and is the sign for such a frame. SYNs go the long way too, and so do fragments,
+// IP options, errors, what has used up its hops, and frames that have a tag or another's
+// address. A SYN ends the shortcut of a connection that had its addresses and ports.
 func shortcut(p *Plan, from []arrival, taps [roles]int, on []*family) *ruleset {
 	r := &ruleset{family: nftables.TableFamilyNetdev, table: p.Table, owner: p.owned()}
 	r.sets = append(r.sets, &nftables.Set{
@@ -44,7 +46,7 @@ func shortcut(p *Plan, from []arrival, taps [roles]int, on []*family) *ruleset {
 	})
 	for _, f := range families {
 		r.sets = append(r.sets, &nftables.Set{
-			Name: f.ways(), KeyType: f.key, Concatenation: true, HasTimeout: true, Dynamic: true, Timeout: wayTimeout, Size: uint32(p.Flows),
+			Name: f.ways(), KeyType: f.key, Concatenation: true, HasTimeout: true, Dynamic: true, Timeout: p.wayTimeout(), Size: uint32(p.Flows),
 		})
 	}
 
@@ -91,7 +93,7 @@ func shortcut(p *Plan, from []arrival, taps [roles]int, on []*family) *ruleset {
 			gone(f.farewell(), l4("udplite", farewellProtocol)),
 			gone(f.reversed(), silent(tcp()), says(farewellWord)))
 		heard[server] = append(heard[server],
-			rule{f.here(), silent(tcp()), says(shortcutWord), f.tuple().update(f.ways(), wayTimeout), accept()},
+			rule{f.here(), silent(tcp()), says(shortcutWord), f.tuple().update(f.ways(), p.wayTimeout()), accept()},
 			gone(f.tuple(), silent(tcp()), says(farewellWord)))
 	}
 	for x := range heard {
@@ -181,8 +183,8 @@ func beatHere(timeout time.Duration) part {
 
 // arrivals gives the interfaces of the plan by which packets may take the shortcut:
 // those of Ethernet that are there, are no part of another one, and do not look where a
-// packet's source address is (strict reverse path filtering), as settings tell.
-func (p *Plan) arrivals(h *netlink.Handle, strict func(dev string) bool) (all []arrival) {
+// packet's source address is (strict reverse path filtering).
+func (p *Plan) arrivals(h *netlink.Handle) (all []arrival) {
 	for _, n := range []struct {
 		names []string
 		side  Side
@@ -192,7 +194,7 @@ func (p *Plan) arrivals(h *netlink.Handle, strict func(dev string) bool) (all []
 			if err != nil {
 				continue // it may come
 			}
-			if a := link.Attrs(); a.EncapType == "ether" && a.MasterIndex == 0 && !strict(name) {
+			if a := link.Attrs(); a.EncapType == "ether" && a.MasterIndex == 0 && !filtersStrictly(name) {
 				all = append(all, arrival{name, a.Index, n.side})
 			}
 		}

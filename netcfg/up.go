@@ -9,6 +9,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/google/nftables"
 	"github.com/vishvananda/netlink"
 	"go.uber.org/zap"
 )
@@ -81,18 +82,6 @@ func Up(ctx context.Context, plan Plan, log *zap.Logger) (_ *Steering, err error
 			log.Warn("family is not steered because the host does not forward it", zap.String("family", f.name))
 		}
 	}
-	// Before the taps: descriptors close in order when a process dies, and what takes
-	// the shortcut to a tap that is gone would be lost.
-	if !plan.NoShortcut {
-		if s.ways, err = openWays(&plan, x); err != nil {
-			return nil, err
-		}
-		if who := s.ways.onlooker(); who != "" {
-			log.Info("no shortcut: somebody looks at packets", zap.String("who", who))
-		} else {
-			s.track = untracked
-		}
-	}
 	keys := newSpreadKeys()
 	for r := range s.taps {
 		t, err := OpenTap(TapOptions{Name: plan.tap(role(r)), Queues: plan.Queues, Plain: plan.Plain})
@@ -109,6 +98,25 @@ func Up(ctx context.Context, plan Plan, log *zap.Logger) (_ *Steering, err error
 			log.Warn("tap has no virtio-net header: every frame is one MTU at most, which is slow", zap.String("tap", t.Name))
 		}
 	}
+	// Packets that are steered to a tap that is gone would be lost.
+	release, err := closeBefore(s.taps[:])
+	if err != nil {
+		return nil, err
+	}
+	defer release()
+	if !plan.NoShortcut {
+		if s.ways, err = openWays(&plan); err != nil {
+			return nil, err
+		}
+		if who := s.ways.onlooker(); who != "" {
+			log.Info("no shortcut: somebody looks at packets", zap.String("who", who))
+		} else {
+			s.track = untracked
+		}
+	}
+	if s.nft, err = openTable(nftables.TableFamilyINet, plan.Table, plan.owned()); err != nil {
+		return nil, err
+	}
 	want := desired(&plan, x, s.indexes(), s.track)
 	for _, t := range want.taps {
 		if err := t.apply(h); err != nil {
@@ -123,11 +131,6 @@ func Up(ctx context.Context, plan Plan, log *zap.Logger) (_ *Steering, err error
 		if err := s.journal.set(x); err != nil {
 			return nil, err
 		}
-	}
-	// Behind the taps: descriptors close in order when a process dies, and
-	// the table guards against packets for a tap that is gone.
-	if s.nft, err = openTable(want.ruleset.family, plan.Table, want.ruleset.owner); err != nil {
-		return nil, err
 	}
 	if err := s.nft.install(want.ruleset); err != nil {
 		return nil, err
@@ -157,7 +160,7 @@ func (s *Steering) indexes() [roles]int {
 
 // Reload changes which connections are steered from now on. Known flows keep
 // their steering. What cannot change in a running process is an error: names,
-// marks, queues, sizes of sets and the way to fail.
+// marks, queues, sizes of sets and the way to fail. The shortcut follows with the next Beat.
 func (s *Steering) Reload(plan Plan) error {
 	plan = plan.withDefaults()
 	if err := plan.validate(); err != nil {
@@ -175,6 +178,9 @@ func (s *Steering) Reload(plan Plan) error {
 		return err
 	}
 	s.plan = plan
+	if s.ways != nil {
+		s.ways.stale = true
+	}
 	return nil
 }
 
@@ -210,7 +216,7 @@ func (s *Steering) undo() error {
 	if s.flows != nil {
 		s.flows.stop()
 	}
-	// In the order of a process that dies.
+	// Before the taps, or what takes the shortcut would be lost.
 	if s.ways != nil {
 		errs = append(errs, s.ways.close())
 	}

@@ -14,18 +14,18 @@ import (
 type ways struct {
 	nft     *nftTable
 	others  *onlookers
-	strict  func(dev string) bool
 	from    []arrival // where it begins; none: there is no table
-	checked time.Time // whether these are there
+	stale   bool      // the plan has changed since it was made
+	checked time.Time // whether it is as it should be
 }
 
-// waysChecked is how often it is looked whether interfaces have come or gone.
+// waysChecked is how often it is looked whether interfaces have come or gone, or filter
+// what arrives, and whether the table is there.
 const waysChecked = time.Second
 
 // openWays makes nothing yet.
-func openWays(p *Plan, x *host) (*ways, error) {
-	w := &ways{strict: x.filtersStrictly}
-	var err error
+func openWays(p *Plan) (w *ways, err error) {
+	w = new(ways)
 	if w.others, err = openOnlookers(p.Names); err != nil {
 		return nil, err
 	}
@@ -56,17 +56,18 @@ func (w *ways) String() string {
 	return strings.Join(names, ", ")
 }
 
-// openShortcut makes the shortcut for the interfaces that are there, if those have changed
-// since. Where it cannot be made everything goes the long way.
+// openShortcut makes the shortcut for the interfaces that are there, if those or the plan
+// have changed since, or somebody has taken it away. Where it cannot be made everything
+// goes the long way.
 func (s *Steering) openShortcut() {
 	w := s.ways
 	w.checked = time.Now()
-	from := s.plan.arrivals(s.host, w.strict)
-	if slices.Equal(from, w.from) {
+	from := s.plan.arrivals(s.host)
+	whole, err := w.nft.whole()
+	if slices.Equal(from, w.from) && !w.stale && (whole || err != nil) {
 		return
 	}
-	var err error
-	if w.from = from; len(from) > 0 {
+	if w.from, w.stale = from, false; len(from) > 0 {
 		err = w.nft.install(shortcut(&s.plan, from, s.indexes(), s.on))
 	} else {
 		err = w.nft.remove()
@@ -80,31 +81,33 @@ func (s *Steering) openShortcut() {
 }
 
 // mind closes the shortcut for good when somebody on the host has begun to look at
-// packets, or else sees to it that it begins where it should.
+// packets, or else sees to it that it begins where it should. If it fails it has not
+// closed it for good, and is to be called again.
 func (s *Steering) mind() error {
 	w := s.ways
 	if w == nil || s.track != untracked {
 		return nil
 	}
-	if who := w.onlooker(); who != "" {
-		s.log.Info("the shortcut is closed, and conntrack knows steered connections from now on, because somebody looks at packets",
-			zap.String("who", who))
-		w.from = nil
-		s.track = joined
-		return errors.Join(w.nft.remove(), s.nft.replace(steering(&s.plan, s.indexes(), s.on, s.track)))
+	who := w.onlooker()
+	if who == "" {
+		if w.stale || time.Since(w.checked) >= waysChecked {
+			s.openShortcut()
+		}
+		return nil
 	}
-	if time.Since(w.checked) >= waysChecked {
-		s.openShortcut()
+	if err := errors.Join(w.nft.remove(), s.nft.replace(steering(&s.plan, s.indexes(), s.on, joined))); err != nil {
+		return err
 	}
+	s.track, w.from = joined, nil
+	s.log.Info("the shortcut is closed, and conntrack knows steered connections from now on, because somebody looks at packets",
+		zap.String("who", who))
 	return nil
 }
 
 // filtersStrictly reports that a device drops packets whose source has another way
-// back (RFC 3704, 2.2), which those that take the shortcut are not asked for.
-func (x *host) filtersStrictly(dev string) bool {
-	own, there := x.rpFilter[dev]
-	if !there {
-		own = x.rpFilter["default"]
-	}
-	return max(own, x.rpFilter["all"]) == "1"
+// back (RFC 3704, 2.2), which those that take the shortcut are not asked for. The kernel
+// uses the larger of its own setting and that of all.
+func filtersStrictly(dev string) bool {
+	of := func(dev string) string { return readSetting("net/ipv4/conf/" + dev + "/rp_filter") }
+	return max(of(dev), of("all")) == "1"
 }

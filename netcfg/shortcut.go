@@ -123,7 +123,7 @@ func (f *family) here() part {
 // untagged matches frames of the family without a VLAN tag, which would belong to
 // another interface.
 func (f *family) untagged() part {
-	return part{text: "ether type " + f.ip, exprs: []expr.Any{
+	return part{text: fmt.Sprintf("@ll,96,16 %#x", f.etherType()), exprs: []expr.Any{
 		&expr.Payload{Base: expr.PayloadBaseLLHeader, Offset: 12, Len: 2, DestRegister: reg1},
 		&expr.Cmp{Register: reg1, Data: f.etherType()},
 	}}
@@ -143,10 +143,10 @@ func (f *family) plainHeader() part {
 // goesFurther is wholeTCP of what a router does not drop for its hops.
 func (f *family) goesFurther() part {
 	const reg2 = unix.NFT_REG_2
-	text, offset, protocol, tcp, hops := "@nh,48,32 & 0x3fff00ff == 0x00000006 ip ttl & 0xfe != 0",
+	text, offset, protocol, tcp, hops := "@nh,48,32 & 0x3fff00ff == 0x00000006 @nh,48,32 & 0xfe00 != 0",
 		uint32(6), []byte{0x3f, 0xff, 0, 0xff}, []byte{0, 0, 0, unix.IPPROTO_TCP}, []byte{0, 0, 0xfe, 0}
 	if f == v6 {
-		text, protocol, tcp, hops = "@nh,48,16 & 0xff00 == 0x0600 ip6 hoplimit & 0xfe != 0", []byte{0xff, 0}, []byte{unix.IPPROTO_TCP, 0}, []byte{0, 0xfe}
+		text, protocol, tcp, hops = "@nh,48,16 & 0xff00 == 0x0600 @nh,48,16 & 0xfe != 0", []byte{0xff, 0}, []byte{unix.IPPROTO_TCP, 0}, []byte{0, 0xfe}
 	}
 	n := uint32(len(tcp))
 	return part{text: text, exprs: []expr.Any{

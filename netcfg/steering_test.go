@@ -81,21 +81,44 @@ func TestDesiredState(t *testing.T) {
 			if err := p.validate(); err != nil {
 				t.Fatal(err)
 			}
-			got := desired(&p, x, [roles]int{7, 8}, tracked).String()
-			file := filepath.Join("testdata", name+".txt")
-			if *update {
-				if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
-					t.Fatal(err)
-				}
-			}
-			want, err := os.ReadFile(file)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if d := cmp.Diff(strings.Split(string(want), "\n"), strings.Split(got, "\n")); d != "" {
-				t.Errorf("%s (- want, + got; -update rewrites):\n%s", file, d)
-			}
+			golden(t, name, desired(&p, x, [roles]int{7, 8}, tracked).String())
 		})
+	}
+}
+
+// The tables of a host where nobody looks at packets, and where somebody has begun to.
+func TestTablesWhereNobodyLooks(t *testing.T) {
+	p, _ := plans()["router"]()
+	p = p.withDefaults()
+	taps := [roles]int{7, 8}
+	blocks := p
+	blocks.Block, blocks.FlowTimeout = true, 10*time.Second
+	from := []arrival{{"eth1", 3, LAN}, {"eth0", 2, WAN}}
+	for name, r := range map[string]*ruleset{
+		"untracked":      steering(&p, taps, families, untracked),
+		"joined":         steering(&p, taps, families, joined),
+		"shortcut":       shortcut(&p, from, taps, families),
+		"shortcut-block": shortcut(&blocks, from[1:], taps, families[:1]),
+	} {
+		t.Run(name, func(t *testing.T) { golden(t, name, r.String()) })
+	}
+}
+
+// golden compares a text with a file of testdata.
+func golden(t *testing.T, name, got string) {
+	t.Helper()
+	file := filepath.Join("testdata", name+".txt")
+	if *update {
+		if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff(strings.Split(string(want), "\n"), strings.Split(got, "\n")); d != "" {
+		t.Errorf("%s (- want, + got; -update rewrites):\n%s", file, d)
 	}
 }
 

@@ -3,12 +3,14 @@ package netcfg
 import (
 	"net"
 	"os"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/nftables"
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 )
@@ -95,64 +97,108 @@ func TestPlainTaps(t *testing.T) {
 	}
 }
 
-// What Up puts into the kernel is what the text says: nft lists the same table
-// when it reads the text.
+// What is put into the kernel is what the text says: nft lists the same tables when it
+// reads the text.
 func TestTextIsTheTable(t *testing.T) {
 	r := newRouterLab(t)
 	two := prefixes("10.0.0.1/32", "10.2.0.0/15", "fd00::/16", "fd02::/32")
 	two4, two6 := two[:2], two[2:]
 	// nft writes a set of one range without its braces, so each has two.
 	ports := []PortRange{{22, 22}, {1000, 2000}}
+	// Two devices that are there stand for the taps.
+	var devices []arrival
+	r.ok(r.box.Do(func() error {
+		for i, name := range []string{"lan", "wan"} {
+			dev, err := net.InterfaceByName(name)
+			if err != nil {
+				return err
+			}
+			devices = append(devices, arrival{name, dev.Index, LAN + Side(i)})
+		}
+		return nil
+	}))
+	taps := [roles]int{devices[0].index, devices[1].index}
 	for _, block := range []bool{false, true} {
 		p := Plan{
-			LAN: Network{Interfaces: []string{"eth0"}}, WAN: Network{Interfaces: []string{"eth1"}}, Block: block,
+			Names: Names{ClientTap: "lan", ServerTap: "wan"},
+			LAN:   Network{Interfaces: []string{"eth0"}}, WAN: Network{Interfaces: []string{"eth1"}}, Block: block,
 			Clauses: []Clause{
 				{Accelerate: true, From: two4, NotTo: two4, Ports: ports, In: []string{"eth0", "eth1"}, DSCP: []uint8{10, 46}},
 				{From: two, To: two, NotFrom: two, NotTo: two},
 				{Accelerate: true, From: two6},
 			},
 		}.withDefaults()
-		// Two devices that are there stand for the taps.
-		p.ClientTap, p.ServerTap = "lan", "wan"
-		var taps [roles]int
-		r.ok(r.box.Do(func() error {
-			for i := range taps {
-				dev, err := net.InterfaceByName(p.tap(role(i)))
+		for name, rs := range map[string]*ruleset{
+			"tracked":   steering(&p, taps, families, tracked),
+			"untracked": steering(&p, taps, families, untracked),
+			"joined":    steering(&p, taps, families, joined),
+			"shortcut":  shortcut(&p, devices, taps, families),
+		} {
+			rs.withoutRawKeys()
+			rs.withImplied()
+			r.run(r.box, "nft", "flush", "ruleset")
+			r.ok(r.box.Do(func() error {
+				n, err := openTable(rs.family, rs.table, false)
 				if err != nil {
 					return err
 				}
-				taps[i] = dev.Index
-			}
-			return nil
-		}))
-		rs := steering(&p, taps, families, tracked)
-		rs.owner, rs.filled = false, nil
-		// Keys made of raw bytes are the one thing that nft's language has
-		// no type for.
-		rs.chains = slices.DeleteFunc(rs.chains, func(c chain) bool { return strings.Contains(c.name, "quoted") })
-		for _, c := range rs.chains {
-			for i, x := range c.rules {
-				if strings.Contains(x[len(x)-1].text, "quoted") {
-					c.rules[i] = rule{accept()}
-				}
+				defer n.conn.CloseLasting()
+				return n.install(rs)
+			}))
+			ours := r.run(r.box, "nft", "list", "ruleset")
+			r.run(r.box, "nft", "flush", "ruleset")
+			file := t.TempDir() + "/table.nft"
+			r.ok(os.WriteFile(file, []byte(rs.String()), 0o644))
+			r.run(r.box, "nft", "-f", file)
+			if d := cmp.Diff(strings.Split(r.run(r.box, "nft", "list", "ruleset"), "\n"), strings.Split(ours, "\n")); d != "" {
+				t.Errorf("%s, block %t (- text, + installed):\n%s", name, block, d)
 			}
 		}
-		r.run(r.box, "nft", "flush", "ruleset")
-		r.ok(r.box.Do(func() error {
-			n, err := openTable(rs.family, rs.table, false)
-			if err != nil {
-				return err
+	}
+}
+
+// withoutRawKeys takes out what nft cannot read: keys made of raw bytes are the one
+// thing that its language has no type for. Nobody owns the table then.
+func (r *ruleset) withoutRawKeys() {
+	r.owner, r.filled = false, nil
+	r.chains = slices.DeleteFunc(r.chains, func(c chain) bool { return strings.Contains(c.name, "quoted") })
+	for _, c := range r.chains {
+		for i, x := range c.rules {
+			if strings.Contains(x[len(x)-1].text, "quoted") {
+				c.rules[i] = rule{accept()}
 			}
-			defer n.conn.CloseLasting()
-			return n.install(rs)
-		}))
-		ours := r.run(r.box, "nft", "list", "ruleset")
-		r.run(r.box, "nft", "flush", "ruleset")
-		file := t.TempDir() + "/table.nft"
-		r.ok(os.WriteFile(file, []byte(rs.String()), 0o644))
-		r.run(r.box, "nft", "-f", file)
-		if d := cmp.Diff(strings.Split(r.run(r.box, "nft", "list", "ruleset"), "\n"), strings.Split(ours, "\n")); d != "" {
-			t.Errorf("block %t (- text, + installed):\n%s", block, d)
+		}
+	}
+}
+
+// withImplied says what nft implies with a part of a rule and ours, at a hook of family
+// netdev, does not ask again.
+func (r *ruleset) withImplied() {
+	if r.family != nftables.TableFamilyNetdev {
+		return
+	}
+	for _, c := range r.chains {
+		for i, x := range c.rules {
+			var all rule
+			for _, p := range x {
+				implies := func(what ...part) {
+					for _, w := range what {
+						if !slices.ContainsFunc(all, func(p part) bool { return reflect.DeepEqual(p.exprs, w.exprs) }) {
+							all = append(all, silent(w))
+						}
+					}
+				}
+				for _, f := range families {
+					if strings.Contains(p.text, f.ip+" saddr") {
+						implies(f.here())
+					}
+				}
+				if strings.Contains(p.text, "tcp ") {
+					implies(tcp())
+				}
+				all = append(all, p)
+			}
+			c.rules[i] = all
 		}
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -220,6 +221,9 @@ func TestWhereTheShortcutBegins(t *testing.T) {
 			defer a.mu.Unlock()
 			return a.ways.String() == strings.Join(want, ", ")
 		})
+		if len(want) == 0 {
+			return
+		}
 		out := r.run(r.box, "nft", "list", "table", "netdev", "accd")
 		for _, dev := range want {
 			if !strings.Contains(out, fmt.Sprintf("device %q", dev)) {
@@ -240,11 +244,154 @@ func TestWhereTheShortcutBegins(t *testing.T) {
 	if a.relay.direct[server].Load() == direct {
 		t.Error("a known flow does not take the shortcut any more")
 	}
-	a.stop()
+	r.run(r.box, "ip", "link", "add", "br0", "type", "bridge")
+	r.run(r.box, "ip", "link", "set", "lan", "master", "br0")
+	begins("wan") // it is a part of another one
+	r.run(r.box, "ip", "link", "set", "lan", "nomaster")
+	begins("lan", "wan")
 
+	// Strict filters of a device and of all, and a loose one, which is larger.
 	r.ok(r.box.Sysctl("net.ipv4.conf.wan.rp_filter", "1"))
-	a = r.hurried(p)
 	begins("lan")
+	r.ok(r.box.Sysctl("net.ipv4.conf.lan.rp_filter", "2"))
+	r.ok(r.box.Sysctl("net.ipv4.conf.wan.rp_filter", "0"))
+	r.ok(r.box.Sysctl("net.ipv4.conf.all.rp_filter", "1"))
+	begins("lan")
+	r.ok(r.box.Sysctl("net.ipv4.conf.lan.rp_filter", "0"))
+	begins()
+	r.ok(r.box.Sysctl("net.ipv4.conf.all.rp_filter", "0"))
+	begins("lan", "wan")
+}
+
+// A reload that makes flows be forgotten earlier makes their ways end earlier, too: what
+// takes the shortcut does not keep a flow among those that are steered.
+func TestShortcutEndsBeforeSteering(t *testing.T) {
+	r := newPlainLab(t)
+	r.echo(r.server, ":80")
+	p := r.plan()
+	a := r.hurried(p)
+	ends := func(want string) {
+		t.Helper()
+		eventually(t, 5*time.Second, "ways end after "+want, func() bool {
+			out := r.run(r.box, "nft", "list", "chain", "netdev", "accd", "from_server_tap")
+			return strings.Count(out, "timeout "+want+" }") == len(families)
+		})
+	}
+	ends("30s")
+	p.FlowTimeout = time.Second
+	r.ok(a.Reload(p))
+	ends("500ms")
+	c := r.dial(r.client, server4+":80")
+	direct := a.relay.direct[server].Load()
+	for end := time.Now().Add(2 * p.FlowTimeout); time.Now().Before(end); {
+		r.ok(c.exchange(1000, 5*time.Second))
+		if r.flowsOf(a, "flows4") != 1 {
+			t.Fatal("a flow that is busy is forgotten")
+		}
+	}
+	if n := a.relay.direct[server].Load() - direct; n < 100 {
+		t.Errorf("%d frames took the shortcut, want nearly all", n)
+	}
+}
+
+// Where the shortcut cannot be closed for somebody who looks at packets, the heart stands
+// still until it can.
+func TestClosingIsTriedAgain(t *testing.T) {
+	r := newPlainLab(t)
+	a := r.start(r.plan())
+	a.hang()
+	r.run(r.box, "nft", "add table inet fw; add chain inet fw f { type filter hook forward priority 0; }")
+	a.nft.table.Name = "gone"
+	for range 2 {
+		if err := r.box.Do(a.Beat); err == nil {
+			t.Error("a beat, though the table is not as it should be")
+		}
+	}
+	a.nft.table.Name = "accd"
+	r.ok(r.box.Do(a.Beat))
+	out := r.run(r.box, "nft", "list", "tables") + r.run(r.box, "nft", "list", "table", "inet", "accd")
+	if strings.Contains(out, "netdev") || !strings.Contains(out, "chain tracked") {
+		t.Errorf("somebody looks, and there is\n%s", out)
+	}
+}
+
+// Where others can flush our tables, the shortcut is made anew.
+func TestShortcutIsRestored(t *testing.T) {
+	r := newPlainLab(t)
+	p := r.plan()
+	p.NoOwner = true
+	a := r.start(p)
+	whole := func() bool {
+		whole, err := a.ways.nft.whole()
+		r.ok(err)
+		return whole
+	}
+	for _, harm := range []string{"delete table netdev accd", "flush table netdev accd"} {
+		if !whole() {
+			t.Fatal("the table is not whole")
+		}
+		a.mu.Lock() // so that no beat comes in between
+		r.run(r.box, "nft", strings.Fields(harm)...)
+		if whole() {
+			t.Errorf("%s: the table is whole", harm)
+		}
+		a.mu.Unlock()
+		eventually(t, 5*time.Second, harm+": the shortcut is made anew", whole)
+	}
+}
+
+// When the process dies, what steers ends before the taps do: the kernel closes
+// descriptors from the last to the first.
+func TestSteeringEndsBeforeTheTaps(t *testing.T) {
+	r := newPlainLab(t)
+	a := r.start(r.plan())
+	raw, err := a.ways.nft.socket.SyscallConn()
+	r.ok(err)
+	var table uintptr
+	r.ok(raw.Control(func(fd uintptr) { table = fd }))
+	for _, tap := range a.taps {
+		for _, f := range tap.Files {
+			r.ok(control(f, func(fd int) error {
+				if fd > int(table) {
+					t.Errorf("tap %s has descriptor %d, the table that leads to it %d", tap.Name, fd, table)
+				}
+				return nil
+			}))
+		}
+	}
+}
+
+// Doctor says how packets come to accd.
+func TestDoctorKnowsTheShortcut(t *testing.T) {
+	for _, x := range []struct {
+		name  string
+		lab   func(testing.TB) *routerLab
+		plan  func(*Plan)
+		found string
+	}{
+		{"plain", newPlainLab, func(*Plan) {}, "from lan, wan"},
+		{"NAT", newRouterLab, func(*Plan) {}, "somebody looks"},
+		{"off", newPlainLab, func(p *Plan) { p.NoShortcut = true }, "off"},
+		{"no interface", newPlainLab, func(p *Plan) { p.LAN.Interfaces, p.WAN.Interfaces = nil, nil }, "no interface"},
+	} {
+		t.Run(x.name, func(t *testing.T) {
+			r := x.lab(t)
+			p := r.plan()
+			x.plan(&p)
+			before := r.snapshot()
+			r.ok(r.box.Do(func() error {
+				checks := Doctor(p)
+				i := slices.IndexFunc(checks, func(c Check) bool { return c.Name == "shortcut" })
+				if c := checks[i]; c.Status != OK || !strings.Contains(c.Found, x.found) {
+					t.Errorf("%+v, want %q", c, x.found)
+				}
+				return nil
+			}))
+			if after := r.snapshot(); after != before {
+				t.Errorf("doctor has changed the host:\n%s\nnow:\n%s", before, after)
+			}
+		})
+	}
 }
 
 // What is not the interface's own, has a tag, is a fragment, or opens a connection does not take the shortcut, though its addresses and ports are those of a flow.

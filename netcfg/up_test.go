@@ -500,16 +500,21 @@ func TestRestore(t *testing.T) {
 	}
 }
 
-// fail: block stops what is steered when accd dies, until Cleanup.
+// fail: block stops what is steered when accd dies, until Cleanup: with NAT, and where packets
+// take the shortcut.
 func TestBlock(t *testing.T) {
-	r := newRouterLab(t)
+	t.Run("NAT", func(t *testing.T) { testBlock(t, newRouterLab(t)) })
+	t.Run("shortcut", func(t *testing.T) { testBlock(t, newPlainLab(t)) })
+}
+
+func testBlock(t *testing.T, r *routerLab) {
 	r.echo(r.server, ":80")
 	r.echo(r.server, ":81")
 	before := r.snapshot()
 	p := r.plan()
 	p.Block = true
 	p.Clauses = []Clause{{Ports: []PortRange{{81, 81}}}, {Accelerate: true}}
-	a := r.start(p)
+	a := r.hurried(p)
 	c := r.dial(r.client, server4+":80")
 	r.ok(c.exchange(1000, 5*time.Second))
 	a.kill()

@@ -132,8 +132,8 @@ func TestShortcutDropsWhatARouterDrops(t *testing.T) {
 	}
 }
 
-// Only TCP segments come by the shortcut, and nothing to a group or to the taps' own
-// neighbours; without a shortcut nothing does.
+// Only TCP segments of open connections come by the shortcut, and nothing to a group or to
+// the taps' own neighbours: the rest is the host's own chatter. Without a shortcut all is.
 func TestShortcutIsForSegmentsOnly(t *testing.T) {
 	segment := packet{tuple: web4, flags: wire.ACK, seq: 1001, ack: 5001, window: 512, options: &clientTS}.direct()
 	edit := func(at int, b ...byte) []byte {
@@ -150,6 +150,9 @@ func TestShortcutIsForSegmentsOnly(t *testing.T) {
 		"no such neighbour":  edit(0, 2, 0xac, 0xcd, 0, 0, 3),
 		"ARP":                edit(12, 8, 6),
 		"UDP":                edit(23, 17),
+		"SYN":                edit(47, byte(wire.SYN)),
+		"FIN":                edit(47, byte(wire.FIN|wire.ACK)),
+		"RST":                edit(47, byte(wire.RST)),
 		"fragment":           edit(20, 0x20),
 		"IP options":         edit(14, 0x46),
 		"bad offset":         edit(46, 0x10),

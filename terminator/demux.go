@@ -32,7 +32,7 @@ func (s *shard) receive(from splice.Side, f *link.Frame, handed bool) {
 	v := &s.view
 	kind := v.Parse(f.Bytes)
 	if s.direct {
-		why, drop := NotForUs, kind != wire.KindTCP || v.Flags().Any(wire.SYN|wire.FIN|wire.RST)
+		why, drop := NotForUs, kind != wire.KindTCP || v.Flags().Has(wire.SYN)
 		if !drop && !handed {
 			why, drop = s.route(from, f)
 		}

@@ -34,7 +34,7 @@ func (s *shard) route(from splice.Side, f *link.Frame) (why Reason, drop bool) {
 	return 0, false
 }
 
-// detours notes that a segment of fl has been forwarded to the client's tap, though
+// detours notes that a segment of fl may have been forwarded to the client's tap, though
 // it might have taken the shortcut.
 func (s *shard) detours(fl *flow) {
 	if s.t.cfg.Shortcut != [6]byte{} && !s.direct && !s.view.Flags().Any(wire.SYN|wire.FIN|wire.RST) {
@@ -43,7 +43,7 @@ func (s *shard) detours(fl *flow) {
 }
 
 // invites reports whether the frame at hand, of these flags, may tell that fl may take
-// the shortcut, and notes that it is told. What SYN, FIN or RST are on never takes it.
+// the shortcut, and notes that it is told. SYN, FIN and RST are on frames that begin or end a connection.
 func (s *shard) invites(fl *flow, flags wire.Flags) bool {
 	if flags.Any(wire.SYN|wire.FIN|wire.RST) || !fl.Lasts() {
 		return false

@@ -12,7 +12,7 @@ for-peer  = $(findstring $(1),$(or $(PEERS),$(1)))
 RACE      = CGO_ENABLED=1 $(GO) test -race
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test unit e2e e2e-peers lint sim sim-share soak-virtual congestion fuzz fuzz-flow bench bench-micro bench-scale clean deps-bench deps-demo deps-test FORCE
+.PHONY: help build demo test unit e2e e2e-firewall e2e-peers lint sim sim-share soak-virtual congestion fuzz fuzz-flow bench bench-micro bench-scale clean deps-bench deps-demo deps-test FORCE
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -32,6 +32,9 @@ test: deps-test ## vet, and every test but e2e with the race detector; as root n
 
 e2e: deps-test build bin/peer-gvisor ## real programs through accd in namespaces (root)
 	ACCD_BIN=$(CURDIR)/bin/accd PEER_GVISOR=$(CURDIR)/bin/peer-gvisor $(GO) test -v -count=1 -timeout 20m ./e2e/...
+
+e2e-firewall: deps-test build bin/peer-gvisor ## the same where the box has a firewall that knows connections, so that packets take no shortcut (root)
+	ACCD_BIN=$(CURDIR)/bin/accd PEER_GVISOR=$(CURDIR)/bin/peer-gvisor $(GO) test -v -count=1 -timeout 20m ./e2e -firewall
 
 e2e-peers: deps-test build bin/peer-gvisor ## every combination of TCP stacks, options and losses through accd (root); results in bin/e2e-peers.jsonl
 	ACCD_BIN=$(CURDIR)/bin/accd PEER_GVISOR=$(CURDIR)/bin/peer-gvisor $(GO) test -v -count=1 -timeout 30m ./e2e -run '^TestPeers$$' -peers.all -peers.out $(CURDIR)/bin/e2e-peers.jsonl

@@ -24,8 +24,8 @@ func TestBadInput(t *testing.T) {
 func testBadInput(t *testing.T, f family) {
 	n := newNetwork(t, shape{})
 	d := n.startAccd(config{})
-	if d == nil {
-		t.Skip("it is about accd")
+	if d == nil || *firewall {
+		t.Skip("it is about accd, and a firewall drops some of it")
 	}
 	nft(t, n.wan, fmt.Sprintf(`table inet sink {
 		counter bad { }

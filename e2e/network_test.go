@@ -3,6 +3,7 @@ package e2e
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"net"
 	"net/netip"
@@ -59,6 +60,23 @@ type shape struct {
 }
 
 var networks atomic.Int64
+
+// With a firewall packets of known flows do not take the shortcut, and conntrack runs.
+var firewall = flag.Bool("firewall", false, "the box has a firewall that knows connections")
+
+// firewalled admits what the lan opens, and the taps as accd doctor says.
+const firewalled = `table inet firewall {
+	chain forward {
+		type filter hook forward priority 0; policy drop
+		oifname { "accd0", "accd1" } accept
+		iifname "accd0" accept
+		iifname "accd1" oifname "` + boxWAN + `" accept
+		ct state established,related accept
+		ct state invalid drop
+		iifname "` + boxLAN + `" ct state new accept
+		meta l4proto { icmp, ipv6-icmp } accept
+	}
+}`
 
 // newNetwork builds a network that lives as long as the test.
 func newNetwork(t testing.TB, s shape) *network {
@@ -124,6 +142,9 @@ func newNetwork(t testing.TB, s shape) *network {
 	must(t, n.wan.Forward())
 	if s.masquerade {
 		must(t, n.box.Masquerade(boxWAN))
+	}
+	if *firewall {
+		nft(t, n.box, firewalled)
 	}
 	n.settle()
 	n.dir, err = os.MkdirTemp("", "accd-e2e-")

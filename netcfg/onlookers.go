@@ -21,6 +21,11 @@ import (
 // to be asked often: while nobody looks, an answer costs one question to the kernel,
 // whether its nft tables are what they were. Its methods may be called from any
 // goroutine, by one at a time, on a thread of the namespace that it was opened in.
+//
+// Not known are programs of BPF at netfilter's hooks (since Linux 6.4), and modules with
+// hooks of their own: what would list them, nfnetlink_hook, few kernels have. Where there
+// are such, the configuration has to say "shortcut: off". What looks at the ingress of
+// a device before nft does, as tcpdump, tc and XDP, sees everything.
 type onlookers struct {
 	ours   []string       // names of our nft tables
 	nft    *asker         // tells the generation of the nft tables

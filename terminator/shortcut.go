@@ -34,7 +34,7 @@ func (s *shard) route(from splice.Side, f *link.Frame) (why Reason, drop bool) {
 	return 0, false
 }
 
-// detours notes that a segment of fl may have been forwarded to the client's tap, though
+// detours notes that the segment in view, of fl, has been forwarded to the client's tap, if
 // it might have taken the shortcut.
 func (s *shard) detours(fl *flow) {
 	if s.t.cfg.Shortcut != [6]byte{} && !s.direct && !s.view.Flags().Any(wire.SYN|wire.FIN|wire.RST) {

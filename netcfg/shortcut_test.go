@@ -189,13 +189,13 @@ func TestOnlookerClosesTheShortcut(t *testing.T) {
 			}
 			for x := range roles {
 				if n := a.relay.frames[x].Load() - frames[x]; n < 3 {
-					t.Errorf("%d segments from the %v tap, want all", n, role(x))
+					t.Errorf("%d segments from the %v tap, want all", n, x)
 				}
 			}
 			r.ok(old.exchange(1<<20, 5*time.Second))
 			for x := range roles {
 				if n := a.relay.direct[x].Load() - direct[x]; n > 0 {
-					t.Errorf("%d frames took the shortcut to the %v tap", n, role(x))
+					t.Errorf("%d frames took the shortcut to the %v tap", n, x)
 				}
 			}
 			fresh := r.dial(r.client, server4+":80")

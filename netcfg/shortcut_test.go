@@ -489,3 +489,28 @@ func TestNoShortcut(t *testing.T) {
 		})
 	}
 }
+
+// A SYN that is forged in the server's name makes no client of it: everything goes on as it was.
+func TestServersSYN(t *testing.T) {
+	r := newPlainLab(t)
+	r.echo(r.server, ":80")
+	a := r.hurried(r.plan())
+	c := r.dial(r.client, server4+":80")
+	r.ok(c.exchange(1000, 5*time.Second))
+	ip := c.syn()
+	copy(ip[12:], slices.Concat(ip[16:20], ip[12:16], ip[22:24], ip[20:22]))
+	fd, frame := r.wire(r.server, "wan")(checked(ip))
+	before := a.relay.syns[server].Load()
+	if _, err := unix.Write(fd, frame); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, 5*time.Second, "the SYN comes from the server's side", func() bool { return a.relay.syns[server].Load() > before })
+	before = a.relay.frames[server].Load()
+	r.ok(c.exchange(100<<10, 5*time.Second))
+	if n := r.flowsOf(a, "flows4"); n != 1 {
+		t.Errorf("%d flows, want the one that there is", n)
+	}
+	if a.relay.frames[server].Load() == before {
+		t.Error("what the server says does not come to its tap")
+	}
+}

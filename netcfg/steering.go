@@ -210,9 +210,14 @@ func (f *family) inOpening(p *Plan) []rule {
 	}
 }
 
-// newFlow asks the clauses about a SYN.
+// newFlow asks the clauses about a SYN. One from the server of a connection that is
+// known opens no other, forged as it most likely is: what this server says would be taken for a
+// client's.
 func (f *family) newFlow(p *Plan) []rule {
+	k := f.reversed()
 	rules := []rule{
+		{silent(f.is()), silent(tcp()), k.in(f.flows()), goTo("server")},
+		{silent(f.is()), silent(tcp()), k.in(f.openings()), goTo("server")},
 		// RFC 2385 and RFC 5925: what is signed may not be touched.
 		{silent(tcp()), tcpOption("md5sig", 19), accept()},
 		{silent(tcp()), tcpOption("29", 29), accept()},

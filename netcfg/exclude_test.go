@@ -237,7 +237,11 @@ func TestPathMTU(t *testing.T) {
 // Errors that come from a host beyond the box: here the server's, which has
 // moved away and says so.
 func TestErrorsFromOutside(t *testing.T) {
-	r := newRouterLab(t)
+	t.Run("NAT", func(t *testing.T) { testErrorsFromOutside(t, newRouterLab(t)) })
+	t.Run("untracked", func(t *testing.T) { testErrorsFromOutside(t, newPlainLab(t)) })
+}
+
+func testErrorsFromOutside(t *testing.T, r *routerLab) {
 	r.echo(r.server, ":80")
 	a := r.start(r.plan())
 	for i, c := range []struct{ addr, ip, reject string }{
@@ -258,7 +262,11 @@ func TestErrorsFromOutside(t *testing.T) {
 // Errors from the client's network about packets to the client belong to the
 // client leg, and conntrack must not translate them.
 func TestErrorsFromTheClient(t *testing.T) {
-	r := newRouterLab(t)
+	t.Run("NAT", func(t *testing.T) { testErrorsFromTheClient(t, newRouterLab(t)) })
+	t.Run("untracked", func(t *testing.T) { testErrorsFromTheClient(t, newPlainLab(t)) })
+}
+
+func testErrorsFromTheClient(t *testing.T, r *routerLab) {
 	r.echo(r.server, ":80")
 	a := r.start(r.plan())
 	for i, c := range []struct{ addr, ip, reject string }{

@@ -212,7 +212,7 @@ func TestWhereTheShortcutBegins(t *testing.T) {
 	r := newPlainLab(t)
 	r.echo(r.server, ":80")
 	p := r.plan()
-	p.LAN.Interfaces = append(p.LAN.Interfaces, "late0")
+	p.LAN.Interfaces = append(p.LAN.Interfaces, "late0", "lo") // lo is no Ethernet
 	a := r.hurried(p)
 	begins := func(want ...string) {
 		t.Helper()
@@ -309,6 +309,9 @@ func TestClosingIsTriedAgain(t *testing.T) {
 	}
 	a.nft.table.Name = "accd"
 	r.ok(r.box.Do(a.Beat))
+	if a.track != joined {
+		t.Error("it is closed again with every beat")
+	}
 	out := r.run(r.box, "nft", "list", "tables") + r.run(r.box, "nft", "list", "table", "inet", "accd")
 	if strings.Contains(out, "netdev") || !strings.Contains(out, "chain tracked") {
 		t.Errorf("somebody looks, and there is\n%s", out)
@@ -409,6 +412,9 @@ func TestShortcutIsNarrow(t *testing.T) {
 	var direct [2]atomic.Int64       // of each, with hops that no router has counted
 	a.relay.stop()
 	a.relay = startRelay(a.Steering, func(from, _ int, ip []byte) {
+		if ip[0] == 0 {
+			ip = ip[4:] // behind a tag
+		}
 		if id := int(binary.BigEndian.Uint16(ip[4:])); ip[0]>>4 == 4 && ip[8] != 63 && (id == odd || id == even) {
 			direct[id&1].Add(1)
 		}
@@ -513,4 +519,36 @@ func TestServersSYN(t *testing.T) {
 	if a.relay.frames[server].Load() == before {
 		t.Error("what the server says does not come to its tap")
 	}
+}
+
+// Errors of a server's side about a connection that conntrack takes for one of the server,
+// which spoke first when somebody had begun to look, go to the server tap.
+func TestErrorsAboutJoinedFlows(t *testing.T) {
+	r := newPlainLab(t)
+	l, err := r.server.Listen("tcp", ":81")
+	r.ok(err)
+	defer l.Close()
+	a := r.hurried(r.plan())
+	c, err := r.client.Dial(t.Context(), "tcp", server4+":81")
+	r.ok(err)
+	defer c.Close()
+	far, err := l.Accept()
+	r.ok(err)
+	defer far.Close()
+	r.run(r.box, "nft", "add table inet fw; add chain inet fw f { type filter hook forward priority 0; }; add rule inet fw f ct state new counter")
+	eventually(t, 5*time.Second, "the shortcut is closed", func() bool {
+		return !strings.Contains(r.run(r.box, "nft", "list", "tables"), "netdev")
+	})
+	r.ok(c.SetReadDeadline(time.Now().Add(5 * time.Second)))
+	if _, err := far.Write([]byte("hello")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.ReadFull(c, make([]byte, 5)); err != nil {
+		t.Fatal(err)
+	}
+	r.run(r.server, "nft", "add table ip moved; add chain ip moved in { type filter hook input priority 0; }; add rule ip moved in tcp dport 81 reject with icmp type host-unreachable")
+	if _, err := c.Write([]byte("anybody there?")); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, 2*time.Second, "the server tap gives the error", func() bool { return a.relay.icmp[server].Load() > 0 })
 }

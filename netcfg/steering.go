@@ -303,14 +303,15 @@ func (f *family) clause(c *Clause) []rule {
 // they quote: they are the client leg's, and conntrack must not see them, because
 // it would undo NAT that this leg never had.
 //
-// Untracked, errors about packets that went to the server are known in the same way.
+// Errors about packets that went to the server are known in the same way where conntrack
+// has not seen how the flow began.
 func (f *family) quotedBy(target string, track tracking) []rule {
 	about := func(k key, set, target string) rule {
 		return slices.Concat(rule{silent(f.is()), silent(l4(f.icmpName, f.icmp)), f.isError()}, f.quotesTCP(),
 			rule{k.in(set), goTo(target)})
 	}
 	rules := []rule{about(f.quoted(), f.flows(), target), about(f.quoted(), f.openings(), target)}
-	if track == untracked {
+	if track != tracked {
 		rules = append(rules, about(f.quotedTuple(), f.flows(), "server"), about(f.quotedTuple(), f.openings(), "server"))
 	}
 	return rules

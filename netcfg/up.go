@@ -160,7 +160,7 @@ func (s *Steering) indexes() [roles]int {
 
 // Reload changes which connections are steered from now on. Known flows keep
 // their steering. What cannot change in a running process is an error: names,
-// marks, queues, sizes of sets and the way to fail. The shortcut follows with the next Beat.
+// marks, queues, sizes of sets and the way to fail. The shortcut follows a second later.
 func (s *Steering) Reload(plan Plan) error {
 	plan = plan.withDefaults()
 	if err := plan.validate(); err != nil {

@@ -90,7 +90,7 @@ func (s *Steering) mind() error {
 	}
 	who := w.onlooker()
 	if who == "" {
-		if w.stale || time.Since(w.checked) >= waysChecked {
+		if time.Since(w.checked) >= waysChecked {
 			s.openShortcut()
 		}
 		return nil

@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"fmt"
 	"strings"
-	"time"
 
 	"github.com/google/nftables"
 	"github.com/google/nftables/expr"
@@ -252,15 +251,6 @@ func reply() part {
 	}}
 }
 
-// alive matches while the heartbeat lasts. It leaves a key that the rule has loaded
-// alone.
-func alive() part {
-	return part{text: "meta nfproto @alive", exprs: []expr.Any{
-		&expr.Meta{Key: expr.MetaKeyNFPROTO, Register: regLast},
-		&expr.Lookup{SourceRegister: regLast, SetName: "alive"},
-	}}
-}
-
 // leadsTo matches when the route of the packet, its mark considered, is by a
 // device.
 func leadsTo(dev string, index int) part {
@@ -285,17 +275,6 @@ func (f *family) dscp(value uint8) part {
 }
 
 // Actions.
-
-// beat refreshes the family of the packet in the set alive.
-func beat(timeout time.Duration) part {
-	return part{
-		text: fmt.Sprintf("update @alive { meta nfproto timeout %s }", timeText(timeout)),
-		exprs: []expr.Any{
-			&expr.Meta{Key: expr.MetaKeyNFPROTO, Register: reg1},
-			&expr.Dynset{SrcRegKey: reg1, SetName: "alive", Operation: unix.NFT_DYNSET_OP_UPDATE, Timeout: timeout},
-		},
-	}
-}
 
 // setMark writes a value to the bits of the packet mark under our mask and
 // leaves the others alone.

@@ -59,7 +59,7 @@ func shortcut(p *Plan, from []arrival, taps [roles]int, on []*family) *ruleset {
 	for _, f := range on {
 		fromClient, fromServer := rule{f.tuple().in(f.ways())}, rule{f.reversed().in(f.ways())}
 		if !p.Block {
-			fromClient, fromServer = append(fromClient, aliveHere()), append(fromServer, aliveHere())
+			fromClient, fromServer = append(fromClient, atDevice.alive()), append(fromServer, atDevice.alive())
 		}
 		fromClient, fromServer = append(fromClient, goTo(to[client])), append(fromServer, goTo(to[server]))
 		// More clients are in the LAN than in the WAN.
@@ -83,7 +83,7 @@ func shortcut(p *Plan, from []arrival, taps [roles]int, on []*family) *ruleset {
 		r.chains = append(r.chains, ingress(fmt.Sprintf("from_%d", a.index), a.name, rules...))
 	}
 	var heard [roles][]rule
-	heard[client] = []rule{{saysNothing(), accept()}, {l4(fmt.Sprint(beatProtocol), beatProtocol), beatHere(p.BeatTimeout), accept()}}
+	heard[client] = []rule{{saysNothing(), accept()}, {l4(fmt.Sprint(beatProtocol), beatProtocol), atDevice.beat(p.BeatTimeout), accept()}}
 	heard[server] = []rule{{saysNothing(), accept()}}
 	for _, f := range families {
 		gone := func(k key, what ...part) rule {
@@ -161,25 +161,6 @@ func (f *family) goesFurther() part {
 // forUs matches frames that are addressed to the interface (PACKET_HOST of
 // linux/if_packet.h).
 func forUs() part { return metaIs(expr.MetaKeyPKTTYPE, "meta pkttype host", unix.PACKET_HOST) }
-
-// aliveHere is alive at a hook of family netdev.
-func aliveHere() part {
-	return part{text: "meta protocol @alive", exprs: []expr.Any{
-		&expr.Meta{Key: expr.MetaKeyPROTOCOL, Register: regLast},
-		&expr.Lookup{SourceRegister: regLast, SetName: "alive"},
-	}}
-}
-
-// beatHere is beat at a hook of family netdev.
-func beatHere(timeout time.Duration) part {
-	return part{
-		text: fmt.Sprintf("update @alive { meta protocol timeout %s }", timeText(timeout)),
-		exprs: []expr.Any{
-			&expr.Meta{Key: expr.MetaKeyPROTOCOL, Register: reg1},
-			&expr.Dynset{SrcRegKey: reg1, SetName: "alive", Operation: unix.NFT_DYNSET_OP_UPDATE, Timeout: timeout},
-		},
-	}
-}
 
 // arrivals gives the interfaces of the plan by which packets may take the shortcut:
 // those of Ethernet that are there, are no part of another one, and do not look where a

@@ -71,7 +71,7 @@ func steering(p *Plan, taps [roles]int, on []*family, track tracking) *ruleset {
 			[]rule{append(rule{goesOn()}, unseen...)},
 			lastFrames((*family).reversed, unseen...),
 			[]rule{
-				{l4(fmt.Sprint(beatProtocol), beatProtocol), beat(p.BeatTimeout), drop()},
+				{l4(fmt.Sprint(beatProtocol), beatProtocol), atIP.beat(p.BeatTimeout), drop()},
 				v4.forgotten(),
 				v6.forgotten(),
 				unseen,
@@ -162,7 +162,7 @@ func (p *Plan) breathing() []part {
 	if p.Block {
 		return nil
 	}
-	return []part{alive()}
+	return []part{atIP.alive()}
 }
 
 // arriving takes packets that come from no tap, before anybody has put fragments

@@ -75,7 +75,7 @@ func shortcut(p *Plan, from []arrival, taps [roles]int, on []*family) *ruleset {
 	for _, a := range from {
 		var rules []rule
 		for _, f := range on {
-			whole := rule{f.untagged(), forUs(), f.plainHeader(), f.goesFurther()}
+			whole := rule{f.untagged(), forUs(), f.plainHeader(), f.wholeTCP(), f.goesFurther()}
 			rules = append(rules,
 				slices.Concat(whole, rule{tcpFlags("tcp flags & syn == 0", syn, 0), goTo(f.known(a.side))}),
 				slices.Concat(whole, rule{opens(), f.tuple().remove(f.ways())}))
@@ -129,7 +129,7 @@ func (f *family) untagged() part {
 	}}
 }
 
-// plainHeader matches IP headers without options. Of IPv6, goesFurther asks that.
+// plainHeader matches IP headers without options. Of IPv6, wholeTCP asks that.
 func (f *family) plainHeader() part {
 	if f == v6 {
 		return part{}
@@ -140,21 +140,15 @@ func (f *family) plainHeader() part {
 	}}
 }
 
-// goesFurther is wholeTCP of what a router does not drop for its hops.
+// goesFurther matches what a router does not drop for its hops.
 func (f *family) goesFurther() part {
-	const reg2 = unix.NFT_REG_2
-	text, offset, protocol, tcp, hops := "@nh,48,32 & 0x3fff00ff == 0x00000006 @nh,48,32 & 0xfe00 != 0",
-		uint32(6), []byte{0x3f, 0xff, 0, 0xff}, []byte{0, 0, 0, unix.IPPROTO_TCP}, []byte{0, 0, 0xfe, 0}
+	hops := uint32(8) // in the header (RFC 791, 3.1)
 	if f == v6 {
-		text, protocol, tcp, hops = "@nh,48,16 & 0xff00 == 0x0600 @nh,48,16 & 0xfe != 0", []byte{0xff, 0}, []byte{unix.IPPROTO_TCP, 0}, []byte{0, 0xfe}
+		hops = 7 // RFC 8200, 3
 	}
-	n := uint32(len(tcp))
-	return part{text: text, exprs: []expr.Any{
-		&expr.Payload{Base: expr.PayloadBaseNetworkHeader, Offset: offset, Len: n, DestRegister: reg1},
-		&expr.Bitwise{SourceRegister: reg1, DestRegister: reg2, Len: n, Mask: protocol, Xor: make([]byte, n)},
-		&expr.Cmp{Register: reg2, Data: tcp},
-		&expr.Bitwise{SourceRegister: reg1, DestRegister: reg2, Len: n, Mask: hops, Xor: make([]byte, n)},
-		&expr.Cmp{Op: expr.CmpOpNeq, Register: reg2, Data: make([]byte, n)},
+	return part{text: fmt.Sprintf("@nh,%d,8 > 1", 8*hops), exprs: []expr.Any{
+		&expr.Payload{Base: expr.PayloadBaseNetworkHeader, Offset: hops, Len: 1, DestRegister: reg1},
+		&expr.Cmp{Op: expr.CmpOpGt, Register: reg1, Data: []byte{1}},
 	}}
 }
 

@@ -20,7 +20,8 @@ const (
 	careIdle   = time.Second // a window may stay closed for days
 	unknownRTT = 100 * time.Millisecond
 	shutAfter  = 15 * time.Second
-	ownTime    = 4 * time.Millisecond   // of a round trip, where accd does not keep up, may be its own
+	ownTime    = 4 * time.Millisecond   // of a round trip may be accd's own
+	mostShare  = 3 << 20                // waits beyond what paths take
 	answers    = 500 * time.Millisecond // between those to segments without data; Linux's tcp_invalid_ratelimit
 )
 
@@ -94,13 +95,15 @@ func (f *Flow) limit(far Side, rtt time.Duration) {
 		_, inFlight, _ := conn.Congestion()
 		rate = max(rate, int64(float64(inFlight)/srtt.Seconds()))
 	}
-	n := bytesIn(rate, 2*rtt)
-	if share := f.env.Share; share > 0 {
-		// What is offered beyond what the paths take waits for accd itself, which
-		// makes round trips longer and so would allow still more.
-		_, least := sender.RTT()
-		n = min(n, bytesIn(rate, 2*(max(srtt-ownTime, 0)+least))+share)
+	// What is offered beyond what the paths take waits for accd itself, or at the sender,
+	// which makes room for twice as much as was ever in flight. It makes round trips
+	// longer, so would allow still more, and it drives the bytes on the way out of the
+	// processor's caches before they are copied again.
+	share := mostShare
+	if f.env.Share > 0 {
+		share = min(share, f.env.Share)
 	}
+	n := min(bytesIn(rate, 2*rtt), bytesIn(rate, 2*(pathRTT(conn)+pathRTT(sender)))+share)
 	most := f.terms.held()
 	if p := f.env.Pool; p.Budget > 0 && p.InUse() > p.Budget/4*3 {
 		most = minHeld // overload: held flows see a smaller window
@@ -111,6 +114,12 @@ func (f *Flow) limit(far Side, rtt time.Duration) {
 		sender.SetAckLimit(n)
 		sender.SetRide(rideOn(conn))
 	}
+}
+
+// pathRTT gives the round trip of a leg without what of it may be accd's own.
+func pathRTT(c *tcpstack.Conn) time.Duration {
+	srtt, least := c.RTT()
+	return max(srtt-ownTime, least)
 }
 
 // rideOn gives how long the ACK to an endpoint waits for what the one behind far says:

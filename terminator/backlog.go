@@ -11,7 +11,7 @@ import (
 // often what it carries is measured; how long flows keep to their share after frames
 // waited longer; and what lies between two bytes of which it is noted whose they are.
 const (
-	queueTime  = 2 * time.Millisecond
+	queueTime  = time.Millisecond
 	shareEvery = 20 * time.Millisecond
 	shareLasts = time.Second
 	shareStep  = 64 << 10

@@ -37,11 +37,12 @@ type counters struct {
 
 type handoffs struct{ tcp, icmp uint64 }
 
-// count adds one frame that came in by side's tap.
-func (c *counters) count(side splice.Side, v *wire.View, segment uint16) {
-	payload := 0
+// count adds one frame that came in by side's tap, and gives how many bytes of a
+// connection it brought.
+func (c *counters) count(side splice.Side, v *wire.View, segment uint16) (payload int) {
 	if v.Kind == wire.KindTCP {
 		payload = v.End - v.Data
 	}
 	c.in[side].add(v.End-v.L3, payload, int(segment))
+	return payload
 }

@@ -47,7 +47,7 @@ func (s *shard) receive(from splice.Side, f *link.Frame, handed bool) {
 	}
 	v.Partial = f.Virtio.Flags&wire.VirtioNeedsCsum != 0
 	if !handed {
-		s.count.count(from, v, f.Virtio.GSOSize)
+		s.vigil.frame(s.count.count(from, v, f.Virtio.GSOSize))
 	}
 	switch kind {
 	case wire.KindTCP:

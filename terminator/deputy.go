@@ -7,13 +7,13 @@ import (
 	"accd/tcpstack/mono"
 )
 
-// Ours: how long a shard works without a rest before it looks for a deputy; how many
-// frames that writes before it looks for frames of its own; and how long a frame
+// Ours: how many bytes a shard sends without a rest before it looks for a deputy; how
+// many frames that writes before it looks for frames of its own; and how long a frame
 // waits for it. To be woken takes it a part of that, and what waits longer comes
 // late.
 const (
-	deputyAfter = 500 * time.Microsecond
-	deputyBatch = 8
+	deputyAfter = 128 << 10
+	deputyBatch = 4
 	deputyLate  = 100 * time.Microsecond
 )
 
@@ -33,7 +33,7 @@ type deputies struct {
 
 	// Of this shard as a boss.
 	deputy  *shard
-	rested  mono.Time // it last had nothing to do
+	sent    int       // bytes since it last had nothing to do
 	written uint64    // by anybody from its outboxes, when last looked,
 	moved   mono.Time // and when that became more
 }
@@ -46,7 +46,7 @@ func (s *shard) deputized() bool {
 		return true
 	}
 	d.deputy = nil
-	if s.now.Sub(d.rested) < deputyAfter {
+	if d.sent < deputyAfter {
 		return false
 	}
 	for _, other := range s.t.shards {
@@ -76,11 +76,11 @@ func (s *shard) works() {
 	}
 }
 
-// rests says that s has nothing to do at now. It may be asked to write for another,
-// and needs no deputy.
-func (s *shard) rests(now mono.Time) {
+// rests says that s has nothing to do. It may be asked to write for another, and
+// needs no deputy.
+func (s *shard) rests() {
 	d := &s.deputies
-	d.rested = now
+	d.sent = 0
 	d.resting.Store(true)
 	if d.deputy != nil && !s.waits() {
 		d.deputy.deputies.boss.CompareAndSwap(s, nil)

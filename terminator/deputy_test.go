@@ -21,7 +21,7 @@ func bulkWithDeputy(t *testing.T) (b *box, x *transfer, boss, deputy *shard) {
 	x = newTransfer(b, web4, true)
 	x.check = true
 	boss, deputy = b.term.shards[0], b.term.shards[1]
-	deputy.rests(b.now)
+	deputy.rests()
 	return b, x, boss, deputy
 }
 
@@ -83,11 +83,11 @@ func TestDeputyLate(t *testing.T) {
 	if deputy.works(); boss.deputized() {
 		t.Error("a shard that has frames of its own is a deputy")
 	}
-	deputy.rests(b.now)
+	deputy.rests()
 	if !boss.deputized() {
 		t.Error("a shard that rests again is not asked")
 	}
-	boss.rests(b.now)
+	boss.rests()
 	if deputy.deputies.boss.Load() != nil {
 		t.Error("a shard that rests keeps its deputy")
 	}
@@ -98,7 +98,7 @@ func TestDeputyLate(t *testing.T) {
 func TestDeputyAskedTooLate(t *testing.T) {
 	b := newBox(t, 2)
 	boss, deputy := b.term.shards[0], b.term.shards[1]
-	deputy.rests(b.now)
+	deputy.rests()
 	deputy.works()
 	if !deputy.deputies.boss.CompareAndSwap(nil, boss) { // having seen it rest before
 		t.Fatal("somebody has asked already")
@@ -216,7 +216,8 @@ func TestDeputyOfRunningShards(t *testing.T) {
 func TestDeputyIsWoken(t *testing.T) {
 	b := newBox(t, 2)
 	boss, deputy := b.term.shards[0], b.term.shards[1]
-	deputy.rests(b.now)
+	boss.deputies.sent = deputyAfter
+	deputy.rests()
 	for _, before := range []bool{false, true} {
 		post := func() {
 			boss.post(splice.Client, &wire.VirtioHeader{}, packet{tuple: ssh4.Reverse()}.frame(), nil, true)

@@ -24,7 +24,7 @@ func TestFlowTable(t *testing.T) {
 	t.Logf("-seed=%d", n)
 	r := rand.New(rand.NewPCG(n, 0))
 	var table flows
-	if err := table.reserve(700, n); err != nil {
+	if err := table.reserve(660, n); err != nil {
 		t.Fatal(err)
 	}
 	defer table.free()
@@ -65,7 +65,7 @@ func TestFlowTable(t *testing.T) {
 			delete(want, name)
 		case ok:
 		case !table.room():
-			if full++; table.len() != 700 {
+			if full++; table.len() != 660 {
 				t.Fatalf("no room beside %d", table.len())
 			}
 		default:

@@ -25,22 +25,21 @@ func (c clock) now() mono.Time { return mono.Time(time.Since(c.epoch)) }
 // loop runs turns until the shard is told to quit or a tap is gone.
 func (s *shard) loop() error {
 	defer s.finish()
-	var vigil vigil
 	for !s.quit.Load() {
 		now := s.t.clock.now()
 		next := s.guarded(now)
 		if s.err != nil {
 			return fmt.Errorf("terminator: shard %d: %w", s.index, s.err)
 		}
-		switch vigil.rest(now, next, s.frames) {
+		switch s.vigil.rest(now, next) {
 		case none:
 			s.works()
 		case yield:
 			s.works()
-			s.deputies.rested = now
+			s.deputies.sent = 0
 			link.Yield()
 		case sleep:
-			if s.rests(now); s.assist() {
+			if s.rests(); s.assist() {
 				continue
 			}
 			if err := s.sleep(next.Sub(s.t.clock.now())); err != nil {

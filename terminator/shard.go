@@ -20,8 +20,8 @@ import (
 // Ours: how much a turn does of one thing before the next gets its share.
 const (
 	turnFrames = 64        // frames read per device
-	turnRead   = 1 << 20   // bytes read per device
-	turnSend   = 1 << 20   // bytes sent
+	turnRead   = 256 << 10 // bytes read per device, which are still in the cache when they are sent
+	turnSend   = 256 << 10 // bytes sent
 	flowSend   = 128 << 10 // bytes sent by one flow while others wait
 )
 
@@ -69,10 +69,10 @@ type shard struct {
 	deputies deputies
 	custody  splice.Counters
 	count    counters
-	fresh    list   // flows that something happened to
-	busy     list   // flows that have used up their share of a turn
-	active   int    // flows not on the wire
-	frames   uint64 // read
+	fresh    list // flows that something happened to
+	busy     list // flows that have used up their share of a turn
+	active   int  // flows not on the wire
+	vigil    vigil
 	backlog  backlog
 	swept    mono.Time
 	trimmed  mono.Time
@@ -168,7 +168,6 @@ func (s *shard) readFrom(side splice.Side) (more bool) {
 	a := &s.ahead
 	for frames, bytes := 0, 0; frames < turnFrames && bytes < turnRead; frames += a.n {
 		more, err := a.read(s.dev[side].queue, &s.pool, min(s.reach(), turnFrames-frames))
-		s.frames += uint64(a.n)
 		if a.n > 1 {
 			s.warm(side)
 		}
@@ -214,6 +213,7 @@ func (s *shard) send() (more bool) {
 		}
 		n, more := s.sendFlow(f)
 		sent += n
+		s.deputies.sent += n
 		if s.settle(f) && more {
 			s.busy.push(f)
 		}

@@ -11,32 +11,45 @@ import (
 // late, and does not wake up for good before two are quick again. Between two looks in
 // vain others may run.
 func TestVigil(t *testing.T) {
+	const ack, request, bulk = 0, 100, vigilBulk
 	var v vigil
 	start := mono.Time(time.Hour)
 	for i, c := range []struct {
 		at     time.Duration
-		frames uint64
-		more   bool // the turn has more to do
+		frames []int // and what they bring
+		more   bool  // the turn has more to do
 		want   rest
 	}{
-		{0, 0, false, sleep},
-		{0, 0, true, none},
-		{time.Millisecond, 1, false, sleep}, // the first frame in an hour
-		{time.Millisecond + vigilTime/2, 2, false, none},
-		{time.Millisecond + vigilTime, 2, false, yield},
-		{time.Millisecond + vigilTime + 1, 2, true, none},
-		{time.Millisecond + 3*vigilTime/2, 2, false, sleep}, // nothing came
-		{time.Millisecond + 2*vigilTime, 3, false, sleep},   // late
-		{time.Millisecond + 2*vigilTime + 1, 3, false, sleep},
-		{time.Millisecond + 2*vigilTime + 2, 4, false, none},
-		{time.Millisecond + 2*vigilTime + 3, 4, false, yield},
+		{0, nil, false, sleep},
+		{0, nil, true, none},
+		{time.Millisecond, []int{request}, false, sleep}, // the first frame in an hour
+		{time.Millisecond + vigilTime/2, []int{request}, false, none},
+		{time.Millisecond + vigilTime, nil, false, yield},
+		{time.Millisecond + vigilTime + 1, nil, true, none},
+		{time.Millisecond + 3*vigilTime/2, nil, false, sleep},          // nothing came
+		{time.Millisecond + 2*vigilTime, []int{request}, false, sleep}, // late
+		{time.Millisecond + 2*vigilTime + 1, nil, false, sleep},
+		{time.Millisecond + 2*vigilTime + 2, []int{request, request}, false, none},
+		{time.Millisecond + 2*vigilTime + 3, nil, false, yield},
+
+		// After bulk it does not stay awake for long; ACKs are no sign of its end.
+		{time.Second, []int{bulk}, false, sleep},
+		{time.Second + vigilBulkTime, []int{bulk}, false, none},
+		{time.Second + 2*vigilBulkTime - 1, nil, false, yield},
+		{time.Second + 2*vigilBulkTime, []int{ack}, false, none},
+		{time.Second + 3*vigilBulkTime, nil, false, sleep},
+		{time.Second + 4*vigilBulkTime, []int{bulk, request}, false, none},
+		{time.Second + 5*vigilBulkTime, nil, false, yield},
 	} {
+		for _, n := range c.frames {
+			v.frame(n)
+		}
 		now := start.Add(c.at)
 		next := now.Add(turnPeriod)
 		if c.more {
 			next = now
 		}
-		if got := v.rest(now, next, c.frames); got != c.want {
+		if got := v.rest(now, next); got != c.want {
 			t.Errorf("step %d: rest %d, want %d", i, got, c.want)
 		}
 	}

@@ -3,6 +3,8 @@ package simnet
 import (
 	"testing"
 	"time"
+
+	"accd/splice"
 )
 
 // Flows that share the queue of an accd that does not keep up (docs/custody.md, Own queue)
@@ -37,5 +39,38 @@ func TestShareLeavesLongPathsAlone(t *testing.T) {
 				t.Errorf("%s, %s: %v with a share, %v alone", algorithm, where.name, shared, alone)
 			}
 		}
+	}
+}
+
+// What waits between near ends stays within what a processor's caches hold, however
+// long the queues are that it makes on its way, and the path is as full.
+func TestShareOfNearEnds(t *testing.T) {
+	const mbit, bytes, most = 8000, 200 << 20, 4 << 20
+	lan := Symmetric(Impairments{Rate: 10e9 / 8, Delay: 50 * time.Microsecond, GRO: true})
+	s := New(1)
+	cfg := Config{
+		Hosts:   [2]HostConfig{endpoint(t, "cubic", 64<<20), endpoint(t, "cubic", 64<<20)},
+		Scripts: [2]Script{{Steps: []Step{{Bytes: 100}}, CloseLast: true}, {Steps: []Step{{Need: 100, Bytes: bytes}}}},
+		Near:    bottleneck(mbit, 200*time.Microsecond, 40, 0), Far: lan,
+	}
+	for i := range cfg.Box.Legs {
+		cfg.Box.Legs[i] = cfg.Hosts[i].Stack
+	}
+	net := NewNetwork(s, cfg)
+	client := net.Hosts[splice.Client]
+	client.Connect()
+	held := 0
+	if err := s.Run(time.Minute, func() bool {
+		if f := net.Box.flow; f != nil {
+			held = max(held, f.Held()[splice.Client])
+		}
+		return client.Read() == bytes
+	}); err != nil {
+		t.Fatal(err)
+	}
+	goodput := float64(client.Read()) * 8 / 1e6 / s.Since().Seconds()
+	t.Logf("%d bytes waited at most, %.0f of %d Mbit/s", held, goodput, mbit)
+	if held > most || goodput < .9*mbit {
+		t.Errorf("%d bytes waited, %.0f of %d Mbit/s arrived", held, goodput, mbit)
 	}
 }

@@ -1,27 +1,22 @@
 package splice
 
-// What custody does with time: how much may be held, and what becomes of legs
-// that are slow, silent or lost. docs/custody.md, Custody, is to be read first.
+// What becomes in custody of legs that are slow, silent or lost. docs/custody.md,
+// Custody, is to be read first.
 
 import (
 	"time"
 
-	"accd/tcpstack"
 	"accd/tcpstack/mono"
 )
 
 // Ours; the rest are docs/custody.md's.
 const (
-	maxHeld    = 64 << 20 // when Terms leave it open
 	slowAfter  = time.Second
-	maxRide    = time.Millisecond // an ACK waits for data so long
 	careMin    = time.Millisecond
 	careMax    = 50 * time.Millisecond
 	careIdle   = time.Second // a window may stay closed for days
 	unknownRTT = 100 * time.Millisecond
 	shutAfter  = 15 * time.Second
-	ownTime    = 4 * time.Millisecond   // of a round trip may be accd's own
-	mostShare  = 3 << 20                // waits beyond what paths take
 	answers    = 500 * time.Millisecond // between those to segments without data; Linux's tcp_invalid_ratelimit
 )
 
@@ -74,65 +69,6 @@ func (f *Flow) quiet(now mono.Time) time.Duration {
 	}
 	return now.Sub(last)
 }
-
-// held gives the bytes that may be held per direction, at most.
-func (t *Terms) held() int {
-	if t.MaxBuffer == 0 {
-		return maxHeld
-	}
-	return max(t.MaxBuffer, minHeld)
-}
-
-// limit bounds what is held towards far by time, not only size: a drain is to
-// take a few round trips. What is in flight counts as the rate that is about to
-// be, so that the limit does not hold a growing window back.
-func (f *Flow) limit(far Side, rtt time.Duration) {
-	c := f.c
-	conn, sender := &c.conn[far], &c.conn[far.Other()]
-	rate := conn.DeliveryRate()
-	srtt, _ := conn.RTT()
-	if srtt > 0 {
-		_, inFlight, _ := conn.Congestion()
-		rate = max(rate, int64(float64(inFlight)/srtt.Seconds()))
-	}
-	// What is offered beyond what the paths take waits for accd itself, or at the sender,
-	// which makes room for twice as much as was ever in flight. It makes round trips
-	// longer, so would allow still more, and it drives the bytes on the way out of the
-	// processor's caches before they are copied again.
-	share := mostShare
-	if f.env.Share > 0 {
-		share = min(share, f.env.Share)
-	}
-	n := min(bytesIn(rate, 2*rtt), bytesIn(rate, 2*(pathRTT(conn)+pathRTT(sender)))+share)
-	most := f.terms.held()
-	if p := f.env.Pool; p.Budget > 0 && p.InUse() > p.Budget/4*3 {
-		most = minHeld // overload: held flows see a smaller window
-	}
-	n = min(max(n, minHeld), most)
-	sender.SetBuffer(n)
-	if !c.split.on {
-		sender.SetAckLimit(n)
-		sender.SetRide(rideOn(conn))
-	}
-}
-
-// pathRTT gives the round trip of a leg without what of it may be accd's own.
-func pathRTT(c *tcpstack.Conn) time.Duration {
-	srtt, least := c.RTT()
-	return max(srtt-ownTime, least)
-}
-
-// rideOn gives how long the ACK to an endpoint waits for what the one behind far says:
-// not at all if that cannot come so soon.
-func rideOn(far *tcpstack.Conn) time.Duration {
-	if srtt, _ := far.RTT(); srtt >= maxRide {
-		return 0
-	}
-	return maxRide
-}
-
-// bytesIn gives what rate, in bytes per second, brings in d.
-func bytesIn(rate int64, d time.Duration) int { return int(float64(rate) * d.Seconds()) }
 
 // slow stops acknowledging to the sender while the far end does not move:
 // docs/custody.md, Slow far end.

@@ -44,7 +44,8 @@ type Env struct {
 	// nil: nobody listens.
 	Steer func(client wire.Tuple)
 	// Share is how many bytes of a flow may wait to be read, where the reader does
-	// not keep up and they wait for nothing else; 0: it keeps up, and more may.
+	// not keep up and they wait for nothing else; 0: it keeps up, and as many may as
+	// a processor's caches bear.
 	Share int
 
 	free    spare[custody]

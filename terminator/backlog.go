@@ -49,7 +49,7 @@ func (b *backlog) read(n int, place uint32) {
 
 // turn notes whether anything still waits when a turn has read its part. It gives how
 // much each flow may have waiting: its part of what is carried in queueTime; 0: the
-// shard keeps up, and flows may have what their paths take.
+// shard keeps up, and flows need no share.
 func (b *backlog) turn(now mono.Time, more bool) (share int) {
 	if d := now.Sub(b.began); d >= shareEvery {
 		b.share = int(float64(b.bytes)*float64(queueTime)/float64(d)) / max(bits.OnesCount64(b.whose), 1)

@@ -38,8 +38,8 @@ type deputies struct {
 	moved   mono.Time // and when that became more
 }
 
-// deputized reports whether another shard writes for s, and asks one if s has not
-// come to rest for long.
+// deputized reports whether another shard writes for s, and asks one if s has sent much
+// since it last rested.
 func (s *shard) deputized() bool {
 	d := &s.deputies
 	if d.deputy != nil && d.deputy.deputies.boss.Load() == s {

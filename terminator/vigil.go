@@ -23,12 +23,12 @@ const (
 // the shard sleeps.
 type vigil struct {
 	came  bool          // a frame, in this turn
-	bulk  bool          // the last that brought bytes brought many
+	bulk  bool          // the last frame that brought bytes brought many
 	since mono.Time     // when the last frame came
 	pause time.Duration // before that one
 }
 
-// frame notes a frame that brings n bytes; 0: an ACK.
+// frame notes a frame that brings n bytes of a connection; 0: none, as an ACK.
 func (v *vigil) frame(n int) {
 	v.came = true
 	if n > 0 {

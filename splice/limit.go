@@ -1,0 +1,81 @@
+package splice
+
+// How much custody may hold, and how long its ACKs wait. docs/custody.md, Custody,
+// "Limit by time", "Own queue" and "ACKs ride", is to be read first.
+
+import (
+	"time"
+
+	"accd/tcpstack"
+)
+
+// Ours.
+const (
+	maxHeld   = 64 << 20             // bytes, when Terms leave it open
+	ownTime   = 4 * time.Millisecond // so much of a round trip may be accd's own doing
+	mostShare = 3 << 20              // bytes that may wait beyond what the paths take
+	maxRide   = time.Millisecond     // an ACK waits for data so long
+)
+
+// held gives the bytes that may be held per direction, at most.
+func (t *Terms) held() int {
+	if t.MaxBuffer == 0 {
+		return maxHeld
+	}
+	return max(t.MaxBuffer, minHeld)
+}
+
+// limit bounds what is held towards far by time, not only size: a drain is to
+// take a few round trips, of which rtt is that of both legs. What is in flight counts as
+// the rate that is about to be, so that the limit does not hold a growing window back.
+func (f *Flow) limit(far Side, rtt time.Duration) {
+	c := f.c
+	conn, sender := &c.conn[far], &c.conn[far.Other()]
+	rate := conn.DeliveryRate()
+	srtt, _ := conn.RTT()
+	if srtt > 0 {
+		_, inFlight, _ := conn.Congestion()
+		rate = max(rate, int64(float64(inFlight)/srtt.Seconds()))
+	}
+	paths := bytesIn(rate, 2*(pathRTT(conn)+pathRTT(sender)))
+	n := min(bytesIn(rate, 2*rtt), paths+f.env.share())
+	most := f.terms.held()
+	if p := f.env.Pool; p.Budget > 0 && p.InUse() > p.Budget/4*3 {
+		most = minHeld // overload: held flows see a smaller window
+	}
+	n = min(max(n, minHeld), most)
+	sender.SetBuffer(n)
+	if !c.split.on {
+		sender.SetAckLimit(n)
+		sender.SetRide(rideOn(conn))
+	}
+}
+
+// share gives how many bytes of a flow may wait beyond what its paths take. They wait for
+// accd itself, or at the sender, whose kernel makes room for twice as much as was ever in
+// flight. They make round trips longer, which would allow still more, and drive bytes
+// on their way out of the processor's caches before they are copied again.
+func (e *Env) share() int {
+	if e.Share > 0 {
+		return min(e.Share, mostShare)
+	}
+	return mostShare
+}
+
+// pathRTT gives the round trip of a leg without what of it may be accd's own.
+func pathRTT(c *tcpstack.Conn) time.Duration {
+	srtt, least := c.RTT()
+	return max(srtt-ownTime, least)
+}
+
+// bytesIn gives what rate, in bytes per second, brings in d.
+func bytesIn(rate int64, d time.Duration) int { return int(float64(rate) * d.Seconds()) }
+
+// rideOn gives how long the ACK to an endpoint waits for what the one behind far says:
+// not at all if that cannot come so soon.
+func rideOn(far *tcpstack.Conn) time.Duration {
+	if srtt, _ := far.RTT(); srtt >= maxRide {
+		return 0
+	}
+	return maxRide
+}

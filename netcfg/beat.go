@@ -9,8 +9,8 @@ import (
 )
 
 // Beat keeps steering alive for another BeatTimeout. It sends one small packet
-// of each family into the client tap, for which the nft table has a rule that
-// refreshes the element of the set alive and drops it. So a heartbeat changes no
+// of each family into the client tap, for which each nft table has a rule that
+// refreshes the element of its set alive; then it is dropped. So a heartbeat changes no
 // rule set, and it proves that the tap takes packets. It does not block.
 //
 // It fails, and steering lapses, when what is marked does not lead to the taps

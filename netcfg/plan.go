@@ -1,6 +1,6 @@
 // Package netcfg changes the host so that chosen TCP connections pass through
 // two tap devices, and puts everything back. It makes the taps, routes and
-// rules, and an nft table that picks the packets; it knows nothing of TCP
+// rules, and nft tables that pick the packets; it knows nothing of TCP
 // stacks and hands out files.
 //
 // A Plan says what is wanted. Up brings the host there and gives a Steering,
@@ -63,7 +63,7 @@ func NeighbourMAC(s Side) [6]byte { return [6]byte{0x02, 0xac, 0xcd, 0, 0, byte(
 type Names struct {
 	ClientTap  string // device of the client legs; default "accd0"
 	ServerTap  string // device of the server legs; default "accd1"
-	Table      string // nft table of family inet; default "accd"
+	Table      string // name of the nft tables: of family inet, and with a shortcut of netdev; default "accd"
 	Preference int    // of the first of seven ip rules; the local rule moves behind them; default 10
 	RouteTable int    // first of six routing tables; default 4040
 	Mark       uint32 // first of six packet marks; default 0xacc0
@@ -211,8 +211,8 @@ func (p *Plan) validate() error {
 		p.RouteTable <= unix.RT_TABLE_LOCAL && p.table(server, WAN) >= unix.RT_TABLE_DEFAULT {
 		fail("routing tables %d to %d: want six tables other than %d to %d of the system", p.RouteTable, p.table(server, WAN), unix.RT_TABLE_DEFAULT, unix.RT_TABLE_LOCAL)
 	}
-	if p.Queues < 1 || p.Queues >= maxQueues {
-		fail("%d queues: want 1 to %d", p.Queues, maxQueues-1)
+	if p.Queues < 1 || p.Queues > MaxQueues {
+		fail("%d queues: want 1 to %d", p.Queues, MaxQueues)
 	}
 	for name, d := range map[string]time.Duration{"flow": p.FlowTimeout, "opening": p.OpeningTimeout, "beat": p.BeatTimeout} {
 		if d < time.Millisecond {

@@ -15,8 +15,9 @@ const (
 	// MaxTapMTU is the largest MTU in bytes that the kernel gives a tap: an
 	// IP packet of 65,535 bytes less the Ethernet header.
 	MaxTapMTU = 65521
-	// maxQueues is the kernel's limit of queues of one tap (MAX_TAP_QUEUES).
-	maxQueues = 256
+	// MaxQueues is how many queues a tap can have: the kernel's limit
+	// (MAX_TAP_QUEUES) less the one that it begins with.
+	MaxQueues = 255
 	// vnetHeaderLen is the length in bytes of the virtio-net header before
 	// each frame: without the field for merged buffers.
 	vnetHeaderLen = 10
@@ -70,8 +71,8 @@ func OpenTap(o TapOptions) (t *Tap, err error) {
 	if len(o.Name) == 0 || len(o.Name) >= unix.IFNAMSIZ {
 		return nil, fmt.Errorf("netcfg: tap name %q: want 1 to %d bytes", o.Name, unix.IFNAMSIZ-1)
 	}
-	if o.Queues < 0 || o.Queues >= maxQueues {
-		return nil, fmt.Errorf("netcfg: tap %s: %d queues: want 1 to %d", o.Name, o.Queues, maxQueues-1)
+	if o.Queues < 0 || o.Queues > MaxQueues {
+		return nil, fmt.Errorf("netcfg: tap %s: %d queues: want 1 to %d", o.Name, o.Queues, MaxQueues)
 	}
 	if _, err := netlink.LinkByName(o.Name); err == nil {
 		return nil, fmt.Errorf("netcfg: tap %s: a device of this name exists; is another accd running? Remove it with ip link del %s, or choose another name", o.Name, o.Name)

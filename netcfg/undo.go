@@ -32,7 +32,7 @@ func Cleanup(names Names) error {
 	return j.remove()
 }
 
-// undoHost removes the nft table, rules and routes and restores settings.
+// undoHost removes the nft tables, rules and routes and restores settings.
 // Nothing of it needs to exist. It touches nothing, and says ErrRunning, if a
 // living process owns the table: one with another journal.
 func undoHost(names *Names, j *journal) error {

@@ -13,7 +13,7 @@ type Steer struct {
 	Mode           string        // "router"
 	Block          bool          // when accd stops, steered traffic stops too, instead of flowing natively
 	NoShortcut     bool          // packets of known flows go through the host's routes and chains even where nobody looks
-	Queues         int           // per tap, and so shards; 0: one per CPU
+	Queues         int           // per tap, and so shards; 0: one per CPU, as far as a tap has so many
 	ClientTap      string        // name of the tap of the client legs
 	ServerTap      string        // name of the tap of the server legs
 	Table          string        // name of the nft table

@@ -152,9 +152,9 @@ func parseMark(s string) (uint32, error) {
 
 // parseQueues reads a number of tap queues; the word auto is the caller's.
 func parseQueues(s string) (int, error) {
-	v, err := intBetween(1, 256)(s)
+	v, err := intBetween(1, 255)(s) // netcfg.MaxQueues
 	if err != nil {
-		err = errors.New("must be auto or a number between 1 and 256")
+		err = errors.New("must be auto or a number between 1 and 255")
 	}
 	return v, err
 }

@@ -21,7 +21,7 @@ type owners struct {
 	places []atomic.Uint64 // 0: nobody; else the hash, its lowest bits 1 + index of the shard
 }
 
-// shardMask is the part of a place that names a shard: there are fewer than 256.
+// shardMask is the part of a place that names a shard, and so how many there may be.
 const shardMask = 1<<8 - 1
 
 func (o *owners) init(flows int, seed uint64) {

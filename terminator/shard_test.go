@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -121,6 +122,17 @@ func TestPanicCostsOneFlow(t *testing.T) {
 		p := packet{tuple: tuple, flags: wire.ACK, seq: 1001, ack: 5001, window: 512, options: &clientTS}
 		b.send(splice.Client, p)
 		wantPassed(t, splice.Client, p.frame(), b.want1(0))
+	}
+}
+
+// There are no more shards than a place among the owners can name.
+func TestTooManyQueues(t *testing.T) {
+	var cfg Config
+	for side := range cfg.Taps {
+		cfg.Taps[side].Queues = make([]link.Queue, shardMask+1)
+	}
+	if _, err := New(cfg); err == nil || !strings.Contains(err.Error(), "256 queues: want 255 at most") {
+		t.Errorf("got %v", err)
 	}
 }
 

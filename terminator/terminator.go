@@ -78,6 +78,9 @@ func New(cfg Config) (*Terminator, error) {
 	if n == 0 || n != len(cfg.Taps[1].Queues) {
 		return nil, fmt.Errorf("terminator: the taps have %d and %d queues; they need equally many, one at least", n, len(cfg.Taps[1].Queues))
 	}
+	if n > shardMask {
+		return nil, fmt.Errorf("terminator: the taps have %d queues: want %d at most", n, shardMask)
+	}
 	offload := cfg.Taps[0].Queues[0].Caps().Offload
 	for _, tap := range cfg.Taps {
 		for _, q := range tap.Queues {

@@ -53,7 +53,7 @@ func queues(s *policy.Steer) int {
 	if s.Queues > 0 {
 		return s.Queues
 	}
-	return processors
+	return min(processors, netcfg.MaxQueues)
 }
 
 // mtus gives the smallest MTU of the interfaces of each network, 0 where none is

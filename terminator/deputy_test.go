@@ -91,6 +91,9 @@ func TestDeputyLate(t *testing.T) {
 	if deputy.deputies.boss.Load() != nil {
 		t.Error("a shard that rests keeps its deputy")
 	}
+	if boss.deputized() {
+		t.Error("a shard that has rested asks for a deputy before it has sent anything")
+	}
 }
 
 // A shard that asks another just as that finds frames of its own is turned down a

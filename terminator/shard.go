@@ -1,7 +1,6 @@
 package terminator
 
 import (
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -17,12 +16,10 @@ import (
 	"accd/terminator/link"
 )
 
-// Ours: how much a turn does of one thing before the next gets its share.
+// Ours: how much a turn reads per device before others get their share.
 const (
-	turnFrames = 64        // frames read per device
-	turnRead   = 256 << 10 // bytes read per device, which are still in the cache when they are sent
-	turnSend   = 256 << 10 // bytes sent
-	flowSend   = 128 << 10 // bytes sent by one flow while others wait
+	turnFrames = 64
+	turnRead   = 256 << 10 // bytes, which are still in the processor's caches when they are sent
 )
 
 // Ours: a turn comes at least this often, and one that comes later than maxGap
@@ -109,12 +106,6 @@ type shard struct {
 	wait     link.Waiter
 }
 
-// requests are functions that others want run between two turns.
-type requests struct {
-	sync.Mutex
-	list []func(*shard)
-}
-
 func (s *shard) init(now mono.Time) {
 	s.now, s.last, s.swept, s.trimmed = now, now, now, now
 	s.wheel.Init(now)
@@ -187,91 +178,6 @@ func (s *shard) readFrom(side splice.Side) (more bool) {
 	return true
 }
 
-// ready puts f among the flows that send next.
-func (s *shard) ready(f *flow) {
-	if !f.queued {
-		s.fresh.push(f)
-	}
-}
-
-// send lets flows send, up to a turn's share, and reports whether there is more.
-// Flows that something happened to come first, so that an ACK does not wait for
-// the bulk of others; those with more to send than their share take turns.
-func (s *shard) send() (more bool) {
-	for sent := 0; sent < turnSend && !s.choked(); {
-		// What little a flow has to say goes first, but bulk gets its half.
-		first, then := &s.fresh, &s.busy
-		if sent >= turnSend/2 {
-			first, then = then, first
-		}
-		f := first.pop()
-		if f == nil {
-			f = then.pop()
-		}
-		if f == nil {
-			return false
-		}
-		n, more := s.sendFlow(f)
-		sent += n
-		s.deputies.sent += n
-		if s.settle(f) && more {
-			s.busy.push(f)
-		}
-	}
-	return s.fresh.first != nil || s.busy.first != nil
-}
-
-// sendFlow sends what f has, up to its share, and gives how much that was.
-func (s *shard) sendFlow(f *flow) (sent int, more bool) {
-	s.current = f
-	for sent < flowSend {
-		to, ok := f.Transmit(s.now, &s.packet)
-		if !ok {
-			s.current = nil
-			return sent, false
-		}
-		f.Template(to, &s.template)
-		s.emitFlow(f, to)
-		sent += s.packet.Len + wire.MaxHeader
-	}
-	s.current = nil
-	return sent, true
-}
-
-// settle notes what has become of f, which is in no list, and reports whether the
-// shard still attends to it.
-func (s *shard) settle(f *flow) bool {
-	state := f.State()
-	if active := state != splice.OnWire && state != splice.Gone; active != f.active {
-		f.active = active
-		if active {
-			s.active++
-		} else {
-			s.active--
-		}
-	}
-	if state == splice.Gone {
-		// A new connection that has the tuple now keeps its steering.
-		if forget := s.t.cfg.Forget; forget != nil && f.Why() != splice.Replaced && !f.parted {
-			forget(f.client())
-		}
-		s.remove(f)
-		return false
-	}
-	if f.Rests() {
-		s.leave(f)
-		return false
-	}
-	// The entry is re-armed only for something earlier: one that fires too
-	// early finds the new deadline.
-	if at := f.Deadline(); at != mono.Never {
-		if armed, ok := f.timer.Armed(); !ok || at < armed {
-			s.wheel.Arm(&f.timer, at)
-		}
-	}
-	return true
-}
-
 // gap tells every flow that packets may have gone by; those that rest are told
 // when the next packet comes.
 func (s *shard) gap() {
@@ -294,88 +200,4 @@ func (s *shard) heard(clients []wire.Tuple, end int, recent bool) (_ []wire.Tupl
 		}
 	})
 	return clients, rest
-}
-
-// answer runs what others have asked for.
-func (s *shard) answer() {
-	for {
-		s.requests.Lock()
-		if len(s.requests.list) == 0 {
-			s.requests.list = nil
-			s.requests.Unlock()
-			return
-		}
-		do := s.requests.list[0]
-		s.requests.list = s.requests.list[1:]
-		s.requests.Unlock()
-		do(s)
-	}
-}
-
-// ask has do run on the shard's goroutine, soon.
-func (s *shard) ask(do func(*shard)) {
-	s.requests.Lock()
-	s.requests.list = append(s.requests.list, do)
-	s.requests.Unlock()
-	s.wake()
-}
-
-// wake ends the wait of the shard, if it waits.
-func (s *shard) wake() {
-	if !s.pending.Swap(true) {
-		s.wait.Wake()
-	}
-}
-
-// silent says that the stopping shard holds nothing.
-func (s *shard) silent() {
-	select {
-	case <-s.quiet:
-	default:
-		close(s.quiet)
-	}
-}
-
-// abandon resets the ends of handshakes that are being split. What completes all
-// the same, because a reset was lost, is reset by admit.
-func (s *shard) abandon() {
-	s.opening.Abandon(s.now, &s.template, &s.packet, s.emit)
-}
-
-// drain begins the stop: no flow enters custody any more, the others drain.
-func (s *shard) drain() {
-	s.stopping = true
-	s.abandon()
-	s.flows.each(func(f *flow) {
-		s.current = f
-		f.Drain(s.now, splice.Stop)
-		s.current = nil
-		if f.active {
-			s.ready(f)
-		}
-	})
-}
-
-// kill ends the stop: what still holds bytes is reset on both sides. It gives
-// how many flows that were.
-func (s *shard) kill() (killed int) {
-	s.abandon()
-	s.flows.each(func(f *flow) {
-		if !f.active {
-			return
-		}
-		if held := f.Held(); held != [2]int{} {
-			killed++
-			s.log.Warn("flow reset: its receiver did not read before the stop's deadline",
-				zap.Stringer("flow", f.client()), zap.Int("held_to_client", held[splice.Client]), zap.Int("held_to_server", held[splice.Server]))
-		}
-		s.current = f
-		f.Kill(s.now)
-		s.current = nil
-		s.ready(f)
-	})
-	for s.send() {
-		s.finish()
-	}
-	return killed
 }

@@ -4,7 +4,9 @@ import (
 	"testing"
 	"time"
 
+	"accd/splice"
 	"accd/tcpstack/mono"
+	"accd/tcpstack/wire"
 )
 
 // A shard stays awake between frames in quick succession, falls asleep when one is
@@ -51,6 +53,40 @@ func TestVigil(t *testing.T) {
 		}
 		if got := v.rest(now, next); got != c.want {
 			t.Errorf("step %d: rest %d, want %d", i, got, c.want)
+		}
+	}
+}
+
+// A shard stays awake for what it reads itself and is meant for it: the host's own chatter
+// and what other shards hand over are no sign that more comes.
+func TestVigilHearsOfFrames(t *testing.T) {
+	b := newBox(t, 2)
+	b.handshake(1, web4)
+	frame := func(payload int) []byte {
+		return packet{tuple: web4, flags: wire.ACK, seq: 1001, ack: 5001, window: 512, options: &clientTS, payload: make([]byte, payload)}.frame()
+	}
+	chatter := frame(100)
+	chatter[0] = 0xff
+	for _, c := range []struct {
+		what       string
+		shard      int
+		frame      []byte
+		came, bulk bool // as the shard that reads it sees it
+	}{
+		{"bulk", 1, frame(vigilBulk), true, true},
+		{"an ACK", 1, frame(0), true, true},
+		{"chatter", 1, chatter, false, true},
+		{"a request", 1, frame(100), true, false},
+		{"what is another shard's", 0, frame(0), true, false},
+	} {
+		for _, s := range b.term.shards {
+			s.vigil.came = false
+		}
+		b.put(c.shard, splice.Client, wire.VirtioHeader{}, c.frame)
+		b.turn()
+		reads, other := b.term.shards[c.shard].vigil, b.term.shards[1-c.shard].vigil
+		if reads.came != c.came || reads.bulk != c.bulk || other.came {
+			t.Errorf("%s: came %t, bulk %t, to another shard %t; want %t, %t, false", c.what, reads.came, reads.bulk, other.came, c.came, c.bulk)
 		}
 	}
 }

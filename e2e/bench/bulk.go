@@ -95,27 +95,34 @@ func bulk(n int) func(*trial) error {
 		}
 		defer func() { err = errors.Join(err, d.stop()) }()
 		time.Sleep(t.warmUp)
-		var moved, carried, begin int64
-		err = t.meter(func() (err error) {
-			if begin, err = t.logged(); err != nil {
-				return err
-			}
-			before, err := t.carried()
-			if err != nil {
-				return err
-			}
+		begin, err := t.logged()
+		if err != nil {
+			return err
+		}
+		// To ask the program takes time that is none of the streams'.
+		before, err := t.carried()
+		if err != nil {
+			return err
+		}
+		var moved int64
+		err = t.meter(func() error {
 			from := d.received.Load()
 			time.Sleep(t.measured)
 			moved = d.received.Load() - from
-			after, err := t.carried()
-			carried = after - before
-			return err
+			return nil
 		})
 		if err != nil {
 			return err
 		}
-		if t.peer.carried != nil && float64(carried) < leastCarried*float64(moved) {
+		after, err := t.carried()
+		if err != nil {
+			return err
+		}
+		if carried := after - before; t.peer.carried != nil && float64(carried) < leastCarried*float64(moved) {
 			return fmt.Errorf("%s moved %d of %d bytes, the rest passed it by: this measures something else", t.peer.name, carried, moved)
+		}
+		if moved == 0 {
+			return errors.New("not one byte arrived")
 		}
 		gb := float64(moved) / 1e9
 		t.values["rate"] = gb * 8 / t.wall.Seconds()

@@ -85,10 +85,11 @@ func (r *results) slower() string {
 	return "\nWhere accd is behind others, and how many times as good they are:\n\n" + b.String()
 }
 
-// times says how many times the smaller of two values the larger is.
+// times says how many times the smaller of two values the larger is; of nothing, or less,
+// as what is beyond the baseline may be, it says that.
 func times(larger, smaller float64) string {
-	if smaller == 0 {
-		return "0"
+	if smaller <= 0 {
+		return number(smaller)
 	}
 	return "× " + number(larger/smaller)
 }

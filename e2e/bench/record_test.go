@@ -54,11 +54,12 @@ func TestSlower(t *testing.T) {
 			{Key: "b.rate", Measure: "more speed", Unit: "Gbit/s", Cells: map[string]cell{subject: {Median: 4}, "other": {Median: 3}}},
 			{Key: "c.p50", Measure: "round trip", Metric: "p50", Unit: "µs", Less: true, Cells: map[string]cell{subject: {Median: 4}, "other": {Median: 3}}},
 			{Key: "e.kernel", Measure: "memory", Metric: "kernel", Unit: "KiB", Less: true, Cells: map[string]cell{subject: {Median: 4}, "other": {Median: 0}}},
+			{Key: "f.kernel", Measure: "more memory", Metric: "kernel", Unit: "KiB", Less: true, Cells: map[string]cell{subject: {Median: 4}, "other": {Median: -2}}},
 			{Key: "d.p50", Measure: "alone", Unit: "µs", Less: true, Cells: map[string]cell{subject: {Median: 4}}},
 		},
 	}
 	const want = "\nWhere accd is behind others, and how many times as good they are:\n\n" +
-		"- speed, Gbit/s: the other × 1.33\n- round trip: p50, µs: the other × 1.33\n- memory: kernel, KiB: the other 0\n"
+		"- speed, Gbit/s: the other × 1.33\n- round trip: p50, µs: the other × 1.33\n- memory: kernel, KiB: the other 0\n- more memory: kernel, KiB: the other -2.00\n"
 	if got := r.slower(); got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}

@@ -1,8 +1,11 @@
 package main
 
 import (
+	"os"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // What a process used that ended meanwhile counts with who reaped it, and only
@@ -24,23 +27,36 @@ func TestForeignTime(t *testing.T) {
 	}
 }
 
-// The clocks of this process are among nobody's.
+// What this process uses is the program's where it is the program, and the machine's, and
+// that of no foreign process.
 func TestClocks(t *testing.T) {
-	before, err := readClocks(1)
+	const work = 200 * time.Millisecond
+	spent := func() time.Duration {
+		var u unix.Rusage
+		if err := unix.Getrusage(unix.RUSAGE_SELF, &u); err != nil {
+			t.Fatal(err)
+		}
+		return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+	}
+	self := os.Getpid()
+	before, err := readClocks(self)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for begin := time.Now(); time.Since(begin) < 50*time.Millisecond; {
+	for begin := spent(); spent()-begin < work; {
 	}
-	after, err := readClocks(1)
+	after, err := readClocks(self)
 	if err != nil {
 		t.Fatal(err)
 	}
 	u := after.since(before)
-	if u.wall < 50*time.Millisecond || u.program < 0 || u.stolen < 0 {
-		t.Errorf("got %+v", u)
+	if u.wall <= 0 || u.program < work || u.machine <= 0 || u.stolen < 0 {
+		t.Errorf("%v of work are %+v", work, u)
 	}
-	if _, ok := after.foreign[1]; !ok || len(after.foreign) == 0 {
+	if _, ok := after.foreign[1]; !ok {
 		t.Error("process 1 is not among the foreign ones")
+	}
+	if _, ok := after.foreign[self]; ok {
+		t.Error("this process is among the foreign ones")
 	}
 }

@@ -7,12 +7,13 @@ import (
 	"accd/tcpstack/mono"
 )
 
-// Ours: how many bytes a shard sends without a rest before it looks for a deputy; how
-// many frames that writes before it looks for frames of its own; and how long a frame
-// waits for it. To be woken takes it a part of that, and what waits longer comes
-// late.
+// Ours: how many bytes a shard sends without a rest before it looks for a deputy, where
+// it has sent so many more without one of late that it is worth it; how many frames that
+// writes before it looks for frames of its own; and how long a frame waits for it. To be
+// woken takes it a part of that, and what waits longer comes late.
 const (
 	deputyAfter = 128 << 10
+	deputyWorth = 2 << 20
 	deputyBatch = 4
 	deputyLate  = 100 * time.Microsecond
 )
@@ -24,7 +25,9 @@ const (
 // context of the writer, often as far as into the receiver's socket. A shard that
 // has so much of it that it does not come to rest, as with one large stream, leaves
 // superpackets to another that sleeps. It is no duty: one that has frames of its own
-// turns to them, and what no deputy writes in time the shard writes itself.
+// turns to them, and what no deputy writes in time the shard writes itself. What is
+// over before the other is awake is the later for it, so who sends stretches of a
+// megabyte, with rests between them, has none.
 type deputies struct {
 	// Of this shard as a deputy.
 	resting atomic.Bool           // it has no frames of its own, and may be asked
@@ -34,6 +37,7 @@ type deputies struct {
 	// Of this shard as a boss.
 	deputy  *shard
 	sent    int       // bytes since it last had nothing to do
+	longest int       // what sent was at most, of late
 	written uint64    // by anybody from its outboxes, when last looked,
 	moved   mono.Time // and when that became more
 }
@@ -46,7 +50,7 @@ func (s *shard) deputized() bool {
 		return true
 	}
 	d.deputy = nil
-	if d.sent < deputyAfter {
+	if d.sent < deputyAfter || max(d.sent, d.longest) < deputyWorth {
 		return false
 	}
 	for _, other := range s.t.shards {
@@ -76,11 +80,20 @@ func (s *shard) works() {
 	}
 }
 
+// pause says that there is nothing to do for a moment. A stretch is forgotten with the next
+// ones that are shorter; ACKs are none.
+func (d *deputies) pause() {
+	if d.sent >= vigilBulk {
+		d.longest = max(d.sent, d.longest-d.longest/8)
+	}
+	d.sent = 0
+}
+
 // rests says that s has nothing to do. It may be asked to write for another, and
 // needs no deputy.
 func (s *shard) rests() {
 	d := &s.deputies
-	d.sent = 0
+	d.pause()
 	d.resting.Store(true)
 	if d.deputy != nil && !s.waits() {
 		d.deputy.deputies.boss.CompareAndSwap(s, nil)

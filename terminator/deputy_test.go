@@ -2,6 +2,7 @@ package terminator
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -202,9 +203,15 @@ func TestDeputyOfRunningShards(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	made := &b.term.shards[0].out[splice.Client].made
+	boss := b.term.shards[0]
+	made := &boss.out[splice.Client].made
+	next := 0
 	for end := time.Now().Add(20 * time.Second); x.got < 16<<20 || made.Load() < outboxSize; {
 		before := x.got
+		if x.got >= next { // the stretches are short here, for there is little in flight
+			next = x.got + 1<<20
+			boss.ask(func(s *shard) { s.deputies.longest = 1 << 40 })
+		}
 		if x.step(); x.got == before {
 			link.Yield()
 		}
@@ -219,7 +226,7 @@ func TestDeputyOfRunningShards(t *testing.T) {
 func TestDeputyIsWoken(t *testing.T) {
 	b := newBox(t, 2)
 	boss, deputy := b.term.shards[0], b.term.shards[1]
-	boss.deputies.sent = deputyAfter
+	boss.deputies.sent = deputyWorth
 	deputy.rests()
 	for _, before := range []bool{false, true} {
 		post := func() {
@@ -252,6 +259,40 @@ func TestDeputyIsWoken(t *testing.T) {
 		case <-time.After(10 * time.Second):
 			t.Fatal("the deputy sleeps while frames wait for it")
 		}
+	}
+}
+
+// To wake a deputy takes longer than to write what is over soon: who sends a megabyte at a
+// time has none, however often; who has sent more without a rest asks for one sooner the
+// next time.
+func TestDeputyIsWorthIt(t *testing.T) {
+	b := newBox(t, 2)
+	boss, deputy := b.term.shards[0], b.term.shards[1]
+	deputy.rests()
+	for _, c := range []struct {
+		before  []int // stretches
+		sent    int
+		expects bool
+	}{
+		{nil, 1 << 20, false},
+		{nil, deputyWorth, true},
+		{[]int{1 << 20, 1 << 20, 1 << 20, 1 << 20, 1 << 20, 1 << 20}, 1 << 20, false},
+		{[]int{2 * deputyWorth}, deputyAfter - 1, false},
+		{[]int{2 * deputyWorth}, deputyAfter, true},
+		{[]int{2 * deputyWorth, 1 << 20, 1 << 20}, deputyAfter, true},
+		{append([]int{2 * deputyWorth}, make([]int, 1000)...), deputyAfter, true},
+		{append([]int{2 * deputyWorth}, slices.Repeat([]int{1 << 20}, 10)...), 1 << 20, false},
+	} {
+		d := &boss.deputies
+		d.sent, d.longest = 0, 0
+		for _, n := range c.before {
+			d.sent = n
+			boss.rests()
+		}
+		if d.sent = c.sent; boss.deputized() != c.expects {
+			t.Errorf("after stretches %v, with %d bytes sent: deputy %v, want %v", c.before, c.sent, !c.expects, c.expects)
+		}
+		boss.rests()
 	}
 }
 

@@ -36,7 +36,7 @@ func (s *shard) loop() error {
 			s.works()
 		case yield:
 			s.works()
-			s.deputies.sent = 0
+			s.deputies.pause()
 			link.Yield()
 		case sleep:
 			if s.rests(); s.assist() {

@@ -209,8 +209,8 @@ func TestDeputyOfRunningShards(t *testing.T) {
 	for end := time.Now().Add(20 * time.Second); x.got < 16<<20 || made.Load() < outboxSize; {
 		before := x.got
 		if x.got >= next { // the stretches are short here, for there is little in flight
-			next = x.got + 1<<20
-			boss.ask(func(s *shard) { s.deputies.longest = 1 << 40 })
+			next = x.got + 256<<10
+			boss.ask(func(s *shard) { s.deputies.sent = deputyWorth })
 		}
 		if x.step(); x.got == before {
 			link.Yield()

@@ -29,6 +29,7 @@ type legState struct {
 	steered mono.Time // the tuple was put into the steering set again; 0: no
 	probed  mono.Time // its endpoint was asked for its RCV.NXT, for a hole
 	probes  int       // how often
+	pace    pace      // of what its endpoint takes
 }
 
 // care looks after both legs. It is due several times a round trip, and less often
@@ -46,7 +47,7 @@ func (f *Flow) care(now mono.Time) {
 		rtt = unknownRTT
 	}
 	for _, side := range [2]Side{Client, Server} {
-		f.limit(side, rtt)
+		f.limit(now, side, rtt)
 		if c.split.on {
 			continue
 		}

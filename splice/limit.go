@@ -1,21 +1,32 @@
 package splice
 
 // How much custody may hold, and how long its ACKs wait. docs/custody.md, Custody,
-// "Limit by time", "Own queue" and "ACKs ride", is to be read first.
+// "Limit by time", "Slow reader", "Own queue" and "ACKs ride", is to be read first.
 
 import (
 	"time"
 
 	"accd/tcpstack"
+	"accd/tcpstack/mono"
 )
 
 // Ours.
 const (
-	maxHeld   = 64 << 20             // bytes, when Terms leave it open
-	ownTime   = 4 * time.Millisecond // so much of a round trip may be accd's own doing
-	mostShare = 3 << 20              // bytes that may wait beyond what the paths take
-	maxRide   = time.Millisecond     // an ACK waits for data so long
+	maxHeld   = 64 << 20              // bytes, when Terms leave it open
+	ownTime   = 4 * time.Millisecond  // so much of a round trip may be accd's own doing
+	mostShare = 3 << 20               // bytes that may wait beyond what the paths take
+	paceTime  = time.Second           // what a far end takes is counted for so long, or for four round trips
+	paceLate  = 10 * time.Millisecond // and two round trips without taking any, and it counts as slow
+	maxRide   = time.Millisecond      // an ACK waits for data so long
 )
+
+// pace is how much a far end takes of what waits for it.
+type pace struct {
+	since mono.Time // the time that is counted began
+	acked uint64    // what it had taken then
+	took  uint64    // what it took in the time before
+	slow  mono.Time // it took nothing for a while then; 0: never
+}
 
 // held gives the bytes that may be held per direction, at most.
 func (t *Terms) held() int {
@@ -28,7 +39,7 @@ func (t *Terms) held() int {
 // limit bounds what is held towards far by time, not only size: a drain is to
 // take a few round trips, of which rtt is that of both legs. What is in flight counts as
 // the rate that is about to be, so that the limit does not hold a growing window back.
-func (f *Flow) limit(far Side, rtt time.Duration) {
+func (f *Flow) limit(now mono.Time, far Side, rtt time.Duration) {
 	c := f.c
 	conn, sender := &c.conn[far], &c.conn[far.Other()]
 	rate := conn.DeliveryRate()
@@ -39,6 +50,9 @@ func (f *Flow) limit(far Side, rtt time.Duration) {
 	}
 	paths := bytesIn(rate, 2*(pathRTT(conn)+pathRTT(sender)))
 	n := min(bytesIn(rate, 2*rtt), paths+f.env.share())
+	if enough, slow := c.pace(now, far, rtt); slow {
+		n = min(n, enough)
+	}
 	most := f.terms.held()
 	if p := f.env.Pool; p.Budget > 0 && p.InUse() > p.Budget/4*3 {
 		most = minHeld // overload: held flows see a smaller window
@@ -49,6 +63,25 @@ func (f *Flow) limit(far Side, rtt time.Duration) {
 		sender.SetAckLimit(n)
 		sender.SetRide(rideOn(conn))
 	}
+}
+
+// pace counts what the far end takes. It gives whether it is that end that is slow, and not
+// the path: it took nothing of what waits for longer than an ACK takes to come. Then rates
+// are those of bursts, and round trips those of ACKs that it delays, and enough to keep it
+// busy is half of what it took lately. docs/custody.md, Slow reader.
+func (c *custody) pace(now mono.Time, far Side, rtt time.Duration) (enough int, slow bool) {
+	conn, l := &c.conn[far], &c.leg[far]
+	p := &l.pace
+	acked, period := conn.Stats().BytesAcked, max(paceTime, 4*rtt)
+	if now.Sub(p.since) >= period {
+		p.since, p.acked, p.took = now, acked, acked-p.acked
+	}
+	onWay := conn.SndNxt().Sub(conn.SndUna())
+	srtt, _ := conn.RTT()
+	if c.stream[far.Other()].Len() > onWay && now.Sub(max(conn.Progressed(), l.idle)) >= 2*srtt+paceLate {
+		p.slow = now
+	}
+	return int(max(p.took, acked-p.acked)/2) + onWay + minHeld, !p.slow.IsZero() && now.Sub(p.slow) < period
 }
 
 // share gives how many bytes of a flow may wait beyond what its paths take. They wait for

@@ -1,0 +1,53 @@
+package simnet
+
+import (
+	"testing"
+	"time"
+
+	"accd/splice"
+)
+
+// A reader that takes a burst and is slow from then on is held for no longer than a
+// drain may take (docs/custody.md, Limit by time): what its kernel has swallowed at once is
+// not the rate at which it reads. It is kept as busy.
+func TestSlowReaderAfterBurst(t *testing.T) {
+	const burst, perSecond, seconds = 12 << 20, 4 << 20, 10
+	lan := Symmetric(Impairments{Rate: 10e9 / 8, Delay: 50 * time.Microsecond, GRO: true})
+	s := New(1)
+	cfg := Config{
+		Hosts: [2]HostConfig{endpoint(t, "cubic", 12<<20), endpoint(t, "cubic", 64<<20)},
+		Scripts: [2]Script{
+			{Steps: []Step{{Bytes: 100}}, CloseLast: true},
+			{Steps: []Step{{Need: 100, Bytes: burst + (seconds+20)*perSecond}}},
+		},
+		Near: bottleneck(10_000, 20*time.Millisecond, 1, 0), Far: lan,
+	}
+	for i := range int64(seconds) {
+		cfg.Scripts[splice.Client].Pauses = append(cfg.Scripts[splice.Client].Pauses, Pause{At: burst + i*perSecond, For: time.Second})
+	}
+	for i := range cfg.Box.Legs {
+		cfg.Box.Legs[i] = cfg.Hosts[i].Stack
+	}
+	net := NewNetwork(s, cfg)
+	client := net.Hosts[splice.Client]
+	client.Connect()
+	atFirst, later := 0, 0
+	if err := s.Run(time.Minute, func() bool {
+		if f := net.Box.flow; f != nil {
+			held := f.Held()[splice.Client]
+			if atFirst = max(atFirst, held); s.Since() > 6*time.Second {
+				later = max(later, held)
+			}
+		}
+		return client.Read() >= burst+(seconds-1)*perSecond
+	}); err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("%d bytes were held at most, %d from 6 s on; after %v", atFirst, later, s.Since())
+	if atFirst > 2*burst || later > 2*perSecond {
+		t.Errorf("%d bytes were held, %d from 6 s on, for a reader of %d a second", atFirst, later, perSecond)
+	}
+	if took := s.Since(); took > (seconds-1)*time.Second+500*time.Millisecond {
+		t.Errorf("%v, the reader alone takes %d s", took, seconds-1)
+	}
+}

@@ -24,7 +24,7 @@ const (
 
 var idleMetrics = []metric{
 	{key: "user", label: "memory of the box's program", unit: "KiB", less: true},
-	{key: "kernel", label: "kernel memory of the box", unit: "KiB", less: true, beyond: true},
+	{key: "kernel", label: "kernel memory of the box beyond forwarding's", unit: "KiB", less: true, beyond: true},
 }
 
 // idle measures what a connection that has said something and fell silent takes

@@ -22,7 +22,7 @@ const (
 
 // legState is what care remembers of the leg to one side.
 type legState struct {
-	idle    mono.Time // nothing waited for the leg then
+	idle    mono.Time // nothing waited for the leg until then
 	shut    mono.Time // its endpoint has closed its window on what waits since then; 0: no
 	stuck   mono.Time // it has timed out twice in a row since then; 0: no
 	asked   mono.Time // the first packet that wants an answer left then, since the endpoint was heard
@@ -71,15 +71,17 @@ func (f *Flow) quiet(now mono.Time) time.Duration {
 	return now.Sub(last)
 }
 
+// still gives for how long far has taken nothing of what waits for it.
+func (c *custody) still(now mono.Time, far Side) time.Duration {
+	return now.Sub(max(c.conn[far].Progressed(), c.leg[far].idle))
+}
+
 // slow stops acknowledging to the sender while the far end does not move:
 // docs/custody.md, Slow far end.
 func (f *Flow) slow(now mono.Time, far Side) {
 	c, l := f.c, &f.c.leg[far]
 	conn := &c.conn[far]
 	waits := c.stream[far.Other()].Len() > 0
-	if !waits {
-		l.idle = now
-	}
 	if conn.Backoff() < 2 {
 		l.stuck = 0
 	} else if l.stuck.IsZero() {
@@ -101,7 +103,7 @@ func (f *Flow) slow(now mono.Time, far Side) {
 		sender.Hold(false)
 		return
 	}
-	c.conn[far.Other()].Hold(waits && (now.Sub(max(conn.Progressed(), l.idle)) >= slowAfter ||
+	c.conn[far.Other()].Hold(waits && (c.still(now, far) >= slowAfter ||
 		!l.stuck.IsZero() && now.Sub(l.stuck) >= slowAfter))
 }
 

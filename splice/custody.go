@@ -82,13 +82,21 @@ func (f *Flow) inCustody(now mono.Time, from Side, s *tcpstack.Segment, m Meta) 
 		return Pass
 	}
 	f.rec.Dir[from].headers(m)
-	near.Receive(now, s)
-	s.Payload = buf.Ref{}
+	c.hear(now, from, s)
 	f.pair(now, from)
 	if now >= c.check {
 		f.care(now)
 	}
 	return Taken
+}
+
+// hear gives the Conn of from what its endpoint sent.
+func (c *custody) hear(now mono.Time, from Side, s *tcpstack.Segment) {
+	if c.stream[from].Len() == 0 {
+		c.leg[from.Other()].idle = now
+	}
+	c.conn[from].Receive(now, s)
+	s.Payload = buf.Ref{}
 }
 
 // beyond reports that a segment outside the custody is one that its sender could

@@ -70,15 +70,14 @@ func (f *Flow) limit(now mono.Time, far Side, rtt time.Duration) {
 // are those of bursts, and round trips those of ACKs that it delays, and enough to keep it
 // busy is half of what it took lately. docs/custody.md, Slow reader.
 func (c *custody) pace(now mono.Time, far Side, rtt time.Duration) (enough int, slow bool) {
-	conn, l := &c.conn[far], &c.leg[far]
-	p := &l.pace
+	conn, p := &c.conn[far], &c.leg[far].pace
 	acked, period := conn.Stats().BytesAcked, max(paceTime, 4*rtt)
 	if now.Sub(p.since) >= period {
 		p.since, p.acked, p.took = now, acked, acked-p.acked
 	}
 	onWay := conn.SndNxt().Sub(conn.SndUna())
 	srtt, _ := conn.RTT()
-	if c.stream[far.Other()].Len() > onWay && now.Sub(max(conn.Progressed(), l.idle)) >= 2*srtt+paceLate {
+	if c.stream[far.Other()].Len() > onWay && c.still(now, far) >= 2*srtt+paceLate {
 		p.slow = now
 	}
 	return int(max(p.took, acked-p.acked)/2) + onWay + minHeld, !p.slow.IsZero() && now.Sub(p.slow) < period

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"accd/tcpstack"
-	"accd/tcpstack/buf"
 	"accd/tcpstack/mono"
 	"accd/tcpstack/wire"
 )
@@ -121,8 +120,7 @@ func (f *Flow) inSplit(now mono.Time, from Side, s *tcpstack.Segment, m Meta) Di
 	if s.Payload.Len() <= 1 && !s.Flags.Any(wire.FIN|wire.RST) && s.Seq == near.RcvAcked().Add(-1) {
 		far.Probe() // RFC 9293, 3.8.4: is the far end alive, too?
 	}
-	near.Receive(now, s)
-	s.Payload = buf.Ref{}
+	c.hear(now, from, s)
 	f.opened()
 	if near.FINAcked() {
 		far.AckFIN() // docs/custody.md, FIN is never taken

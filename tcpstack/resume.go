@@ -134,7 +134,8 @@ func (c *Conn) begin(now mono.Time, snap *Snapshot, in, out *Stream, cfg *Config
 
 // keptRecords is how many entries of a table stay for the next burst: what near ends have
 // in flight, 3 MiB in packets of 8 KiB. Their custody ends and begins again many times a
-// second, and tables made anew each time had the collector run. 48 KiB for each direction.
+// second, and tables made anew each time had the collector run. That is 48 KiB of a Conn and
+// 12 of each Stream.
 const keptRecords = 512
 
 // Trim gives back the memory that bursts have left behind. It is for a Conn that

@@ -51,3 +51,41 @@ func TestSlowReaderAfterBurst(t *testing.T) {
 		t.Errorf("%v, the reader alone takes %d s", took, seconds-1)
 	}
 }
+
+// A reader for whom nothing waited for a while is not slow: what comes after a pause comes as
+// fast where each leg is a connection of its own, which stays in custody meanwhile, as where
+// custody begins anew.
+func TestPauseIsNotSlow(t *testing.T) {
+	const burst, bursts, pause = 40 << 20, 4, 2 * time.Second
+	lan := Symmetric(Impairments{Rate: 10e9 / 8, Delay: 50 * time.Microsecond, GRO: true})
+	wan := bottleneck(1000, 100*time.Millisecond, 1, 0)
+	for far, paths := range [2][2]Path{splice.Client: {wan, lan}, splice.Server: {lan, wan}} {
+		read := func(split bool) time.Duration {
+			s := New(1)
+			cfg := Config{
+				Hosts: [2]HostConfig{endpoint(t, "cubic", 64<<20), endpoint(t, "cubic", 64<<20)},
+				Near:  paths[splice.Client], Far: paths[splice.Server], Box: BoxConfig{Split: split, MaxBuffer: 64 << 20},
+			}
+			client, server := &cfg.Scripts[splice.Client], &cfg.Scripts[splice.Server]
+			client.CloseLast = true
+			for i := range int64(bursts) {
+				client.Steps = append(client.Steps, Step{Need: i * burst, Wait: pause, Bytes: 100})
+				server.Steps = append(server.Steps, Step{Need: (i + 1) * 100, Bytes: burst})
+			}
+			for i := range cfg.Box.Legs {
+				cfg.Box.Legs[i] = cfg.Hosts[i].Stack
+			}
+			reader := NewNetwork(s, cfg).Hosts[splice.Client]
+			reader.Connect()
+			if err := s.Run(time.Minute, func() bool { return reader.Read() == bursts*burst }); err != nil {
+				t.Fatal(err)
+			}
+			return s.Since() - bursts*pause
+		}
+		anew, split := read(false), read(true)
+		t.Logf("%v far away: %v, %v split", splice.Side(far), anew, split)
+		if split > anew*21/20 {
+			t.Errorf("%v far away: %v split, %v if not", splice.Side(far), split, anew)
+		}
+	}
+}

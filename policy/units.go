@@ -150,11 +150,14 @@ func parseMark(s string) (uint32, error) {
 	return uint32(v), nil
 }
 
+// maxQueues is netcfg.MaxQueues; cmd/accd's tests compare them.
+const maxQueues = 255
+
 // parseQueues reads a number of tap queues; the word auto is the caller's.
 func parseQueues(s string) (int, error) {
-	v, err := intBetween(1, 255)(s) // netcfg.MaxQueues
+	v, err := intBetween(1, maxQueues)(s)
 	if err != nil {
-		err = errors.New("must be auto or a number between 1 and 255")
+		err = fmt.Errorf("must be auto or a number between 1 and %d", maxQueues)
 	}
 	return v, err
 }

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"fmt"
+	"strings"
 	"testing"
 
 	"accd/netcfg"
@@ -17,6 +19,17 @@ func TestQueues(t *testing.T) {
 		processors = c.processors
 		if got := queues(&policy.Steer{Queues: c.configured}); got != c.want {
 			t.Errorf("%d queues with %d processors and %d configured, want %d", got, c.processors, c.configured, c.want)
+		}
+	}
+}
+
+// A file may ask for as many queues as a tap can have, and for no more.
+func TestMostQueues(t *testing.T) {
+	for n, accepted := range map[int]bool{netcfg.MaxQueues: true, netcfg.MaxQueues + 1: false} {
+		_, problems := policy.Parse("queues.yaml", fmt.Appendf(nil,
+			"version: 1\nsteering: { taps: { queues: %d } }\nrules: [{ name: default, action: pass }]\n", n))
+		if text := problems.String(); accepted != (problems.Errors() == 0) || !accepted && !strings.Contains(text, "queues") {
+			t.Errorf("%d queues: %q", n, text)
 		}
 	}
 }

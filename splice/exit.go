@@ -119,12 +119,13 @@ func (f *Flow) release() {
 	}
 	e.charged -= c.charge
 	c.drain.release()
+	keep := e.keptRecords()
 	for i := range c.conn {
 		f.learnPath(Side(i))
 		c.conn[i].Release()
-		c.conn[i].Trim()
+		c.conn[i].Trim(keep)
 		c.stream[i].Reset()
-		c.stream[i].Trim()
+		c.stream[i].Trim(keep)
 	}
 	if c.split.half {
 		c.split.early.Settled()

@@ -24,7 +24,7 @@ const (
 type pace struct {
 	since mono.Time // the time that is counted began
 	acked uint64    // what it had taken then
-	took  uint64    // what it took in the time before
+	took  uint64    // what it took in one, of late
 	slow  mono.Time // it took nothing for a while then; 0: never
 }
 
@@ -50,37 +50,42 @@ func (f *Flow) limit(now mono.Time, far Side, rtt time.Duration) {
 	}
 	paths := bytesIn(rate, 2*(pathRTT(conn)+pathRTT(sender)))
 	n := min(bytesIn(rate, 2*rtt), paths+f.env.share())
-	if enough, slow := c.pace(now, far, rtt); slow {
-		n = min(n, enough)
-	}
 	most := f.terms.held()
 	if p := f.env.Pool; p.Budget > 0 && p.InUse() > p.Budget/4*3 {
 		most = minHeld // overload: held flows see a smaller window
 	}
 	n = min(max(n, minHeld), most)
-	sender.SetBuffer(n)
-	if !c.split.on {
-		sender.SetAckLimit(n)
-		sender.SetRide(rideOn(conn))
+	if c.split.on {
+		sender.SetBuffer(n)
+		return
 	}
+	sender.SetAckLimit(n)
+	sender.SetRide(rideOn(conn))
+	// What was offered before is acknowledged all the same: else its sender's timer would
+	// expire for what has arrived.
+	if enough, slow := c.pace(now, far, rtt); slow {
+		n = min(n, enough)
+	}
+	sender.SetBuffer(n)
 }
 
 // pace counts what the far end takes. It gives whether it is that end that is slow, and not
 // the path: it took nothing of what waits for longer than an ACK takes to come. Then rates
 // are those of bursts, and round trips those of ACKs that it delays, and enough to keep it
-// busy is half of what it took lately. docs/custody.md, Slow reader.
+// busy is a part more than it took in such a time, of which a pause lets a quarter be
+// forgotten. docs/custody.md, Slow reader.
 func (c *custody) pace(now mono.Time, far Side, rtt time.Duration) (enough int, slow bool) {
 	conn, p := &c.conn[far], &c.leg[far].pace
 	acked, period := conn.Stats().BytesAcked, max(paceTime, 4*rtt)
 	if now.Sub(p.since) >= period {
-		p.since, p.acked, p.took = now, acked, acked-p.acked
+		p.since, p.acked, p.took = now, acked, max(acked-p.acked, p.took/4*3)
 	}
 	onWay := conn.SndNxt().Sub(conn.SndUna())
 	srtt, _ := conn.RTT()
 	if c.stream[far.Other()].Len() > onWay && c.still(now, far) >= 2*srtt+paceLate {
 		p.slow = now
 	}
-	return int(max(p.took, acked-p.acked)/2) + onWay + minHeld, !p.slow.IsZero() && now.Sub(p.slow) < period
+	return int(max(p.took, acked-p.acked)/2*3) + onWay + minHeld, now.Sub(c.began) >= period && !p.slow.IsZero() && now.Sub(p.slow) < period
 }
 
 // share gives how many bytes of a flow may wait beyond what its paths take. They wait for

@@ -83,9 +83,9 @@ func (c *Conn) shrink(now mono.Time) {
 	if c.tunes() {
 		c.buffer = min(c.mostBuffer(), c.cfg.MinBuffer)
 	}
-	c.Trim()
-	c.in.Trim()
-	c.out.Trim()
+	c.Trim(KeptRecords)
+	c.in.Trim(KeptRecords)
+	c.out.Trim(KeptRecords)
 }
 
 // tuneReceive learns from a segment with data in order, of n bytes.

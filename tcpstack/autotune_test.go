@@ -158,7 +158,7 @@ func TestIdleGivesMemoryBack(t *testing.T) {
 		t.Errorf("it took %v", took)
 	}
 	for i, b := range budgets {
-		if b.Used() != 0 || cap(p.conn[i].sent.records) > keptRecords || cap(p.in[i].refs) > keptRecords || cap(p.out[i].refs) > keptRecords {
+		if b.Used() != 0 || cap(p.conn[i].sent.records) > KeptRecords || cap(p.in[i].refs) > KeptRecords || cap(p.out[i].refs) > KeptRecords {
 			t.Errorf("%d: %d of %d bytes and %d records are kept", i, b.Used(), grown[i], cap(p.conn[i].sent.records))
 		}
 	}

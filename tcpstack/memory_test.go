@@ -42,9 +42,9 @@ func TestIdleConnReturnsMemory(t *testing.T) {
 	if !s.c.Idle() {
 		t.Fatal("the Conn is not idle")
 	}
-	s.c.Trim()
-	s.in.Trim()
-	s.out.Trim()
+	s.c.Trim(KeptRecords)
+	s.in.Trim(KeptRecords)
+	s.out.Trim(KeptRecords)
 	if n := kept(); n > 4<<10 || before < 64<<10 {
 		t.Errorf("%d bytes are kept, and before %d", n, before)
 	}

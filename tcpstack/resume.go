@@ -132,19 +132,18 @@ func (c *Conn) begin(now mono.Time, snap *Snapshot, in, out *Stream, cfg *Config
 	c.ecn.init(snap, c.una)
 }
 
-// keptRecords is how many entries of a table stay for the next burst: what near ends have
-// in flight, 3 MiB in packets of 8 KiB. Their custody ends and begins again many times a
-// second, and tables made anew each time had the collector run. That is 48 KiB of a Conn and
-// 12 of each Stream.
-const keptRecords = 512
+// KeptRecords is how many entries of a table stay for the next burst where nothing else is
+// known of it.
+const KeptRecords = 128
 
-// Trim gives back the memory that bursts have left behind. It is for a Conn that
-// is Idle; its Streams have their own.
-func (c *Conn) Trim() {
-	if c.sent.n == 0 && cap(c.sent.records) > keptRecords {
+// Trim gives back the memory that bursts have left behind, tables of more than keep entries:
+// 96 bytes of what is in flight, and 24 of each Stream's, which has its own Trim. It is for a
+// Conn that is Idle.
+func (c *Conn) Trim(keep int) {
+	if c.sent.n == 0 && cap(c.sent.records) > keep {
 		c.sent = sentQueue{}
 	}
-	if r := &c.reasm; r.empty() && max(cap(r.pieces), cap(r.ranges)) > keptRecords {
+	if r := &c.reasm; r.empty() && max(cap(r.pieces), cap(r.ranges)) > keep {
 		*r = reassembly{since: r.since}
 	}
 }

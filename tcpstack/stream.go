@@ -85,9 +85,10 @@ func (s *Stream) Reset() {
 	*s = Stream{refs: s.refs}
 }
 
-// Trim gives back the memory that an empty Stream keeps from fuller days.
-func (s *Stream) Trim() {
-	if s.n == 0 && cap(s.refs) > keptRecords {
+// Trim gives back the memory that an empty Stream keeps from fuller days, more than keep
+// entries.
+func (s *Stream) Trim(keep int) {
+	if s.n == 0 && cap(s.refs) > keep {
 		s.refs, s.head, s.hint = nil, 0, 0
 	}
 }
